@@ -1,0 +1,67 @@
+package schemas
+
+import "fmt"
+
+// Ack is a sync point on the acks topic: what a device has durably received of
+// one business. The topic is compacted by [Ack.RecordKey]; its partition is
+// that of the link token (for a global business: of the session's own target).
+type Ack struct {
+	InstanceID string
+	BizType    string
+	Target     string // the link token; for a global business the session's user or device
+	DeviceID   string // who received; also for single-device businesses, where the point is the target's
+	To         int64  // every id up to and including this is received
+	Time       int64  // epoch ms at the edge, for people
+}
+
+// RecordKey is the ack's compaction key: length-prefixed parts, so that no
+// choice of names makes two alike.
+func (a *Ack) RecordKey() []byte {
+	b := make([]byte, 0, 8+len(a.InstanceID)+len(a.BizType)+len(a.Target)+len(a.DeviceID))
+	b = appendString(b, 1, a.InstanceID)
+	b = appendString(b, 2, a.BizType)
+	b = appendString(b, 3, a.Target)
+	return appendString(b, 4, a.DeviceID)
+}
+
+// Append appends the record's value.
+func (a *Ack) Append(b []byte) []byte {
+	b = append(b, internalVersion)
+	b = appendString(b, 1, a.InstanceID)
+	b = appendString(b, 2, a.BizType)
+	b = appendString(b, 3, a.Target)
+	b = appendString(b, 4, a.DeviceID)
+	b = appendInt(b, 5, a.To)
+	return appendInt(b, 6, a.Time)
+}
+
+// Decode reads the record's value. Strings alias b.
+func (a *Ack) Decode(b []byte) error {
+	*a = Ack{}
+	b, err := openInternal("ack", b)
+	if err != nil {
+		return err
+	}
+	if err := eachField(b, a.set); err != nil {
+		return fmt.Errorf("decode ack: %w", err)
+	}
+	return nil
+}
+
+func (a *Ack) set(f field) error {
+	switch f.num {
+	case 1:
+		return f.text("instance_id", &a.InstanceID)
+	case 2:
+		return f.text("biz_type", &a.BizType)
+	case 3:
+		return f.text("target", &a.Target)
+	case 4:
+		return f.text("device_id", &a.DeviceID)
+	case 5:
+		return f.int("to", &a.To)
+	case 6:
+		return f.int("time", &a.Time)
+	}
+	return nil
+}

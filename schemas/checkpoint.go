@@ -1,6 +1,7 @@
 package schemas
 
 import (
+	"bytes"
 	"fmt"
 
 	"google.golang.org/protobuf/encoding/protowire"
@@ -103,7 +104,7 @@ func (s *Base) append(b []byte) []byte {
 	return b
 }
 
-// Decode reads the record's value. Strings alias b.
+// Decode reads the record's value. Strings alias b, but for a base's.
 func (c *Checkpoint) Decode(b []byte) error {
 	*c = Checkpoint{}
 	b, err := openInternal("checkpoint", b)
@@ -130,7 +131,7 @@ func (c *Checkpoint) set(f field) error {
 		return f.int("position", &c.Position)
 	case 6:
 		c.Base = new(Base)
-		return eachField(f.data, c.Base.set)
+		return eachField(bytes.Clone(f.data), c.Base.set)
 	}
 	return nil
 }

@@ -1,6 +1,7 @@
 package schemas
 
 import (
+	"bytes"
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/hex"
@@ -106,8 +107,7 @@ func (c *Control) appendBody(b []byte) []byte {
 	return b
 }
 
-// Decode verifies and reads a control record. An error that wraps [ErrMAC]
-// names neither key.
+// Decode verifies and reads a control record. Its strings do not alias b.
 func (c *Control) Decode(b []byte, key ClusterKey) error {
 	*c = Control{}
 	b, err := openInternal("control record", b)
@@ -123,7 +123,8 @@ func (c *Control) Decode(b []byte, key ClusterKey) error {
 	if !hmac.Equal(sum, mac.Sum(nil)) {
 		return fmt.Errorf("decode control record: %w", ErrMAC)
 	}
-	if err := eachField(body, c.set); err != nil {
+	// Settings live long; the record's buffer should not live with them.
+	if err := eachField(bytes.Clone(body), c.set); err != nil {
 		return fmt.Errorf("decode control record: %w", err)
 	}
 	return nil

@@ -48,10 +48,10 @@ type Output struct {
 
 // Reach is what an entry asks of a session before it counts as online.
 type Reach struct {
-	InstanceID, BizType, LinkToken       string
-	Target                               string // dimension
-	OSType, AppMinVersion, AppMaxVersion string
-	Consistency                          bool
+	InstanceID, BizType, LinkToken string
+	Target                         string // dimension
+	Filter                         schemas.Filter
+	Consistency                    bool
 }
 
 // Record is one record of the requests partition.

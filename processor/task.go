@@ -360,7 +360,8 @@ func (t *Task) answer(r *Record, req *schemas.Request, sync *schemas.SyncConfig,
 	if code == schemas.Success && !req.Global() {
 		out.Reach = &Reach{
 			InstanceID: req.InstanceID, BizType: req.BizType, LinkToken: req.LinkToken, Target: sync.Target,
-			OSType: req.OSType, AppMinVersion: req.AppMinVersion, AppMaxVersion: req.AppMaxVersion, Consistency: sync.Consistency,
+			Filter:      schemas.Filter{OSType: req.OSType, AppMinVersion: req.AppMinVersion, AppMaxVersion: req.AppMaxVersion},
+			Consistency: sync.Consistency,
 		}
 	}
 	t.hold(out)

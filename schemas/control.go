@@ -83,16 +83,21 @@ type SyncConfig struct {
 	Description string
 }
 
-// Append appends the control record's value, signed.
+// Append appends the control record's value: version, MAC, body.
 func (c *Control) Append(b []byte, key ClusterKey) []byte {
+	body := c.appendBody(nil)
 	b = append(b, internalVersion)
-	at := len(b)
-	b = append(b, make([]byte, sha256.Size)...)
-	b = c.appendBody(b)
+	b = append(b, controlMAC(key, internalVersion, body)...)
+	return append(b, body...)
+}
+
+// controlMAC signs the version too: only the cluster itself can make a task
+// believe that a newer release is about.
+func controlMAC(key ClusterKey, version byte, body []byte) []byte {
 	mac := hmac.New(sha256.New, key[:])
-	mac.Write(b[at+sha256.Size:])
-	mac.Sum(b[at:at])
-	return b
+	mac.Write([]byte{version})
+	mac.Write(body)
+	return mac.Sum(nil)
 }
 
 func (c *Control) appendBody(b []byte) []byte {
@@ -107,21 +112,20 @@ func (c *Control) appendBody(b []byte) []byte {
 	return b
 }
 
-// Decode verifies and reads a control record. Its strings do not alias b.
+// Decode verifies and reads a control record. Its strings do not alias b. An
+// error wraps [ErrMAC] or, in a signed record only, [ErrVersion].
 func (c *Control) Decode(b []byte, key ClusterKey) error {
 	*c = Control{}
-	b, err := openInternal("control record", b)
-	if err != nil {
-		return err
+	const head = 1 + sha256.Size
+	if len(b) < head {
+		return fmt.Errorf("decode control record: %d bytes: %w", len(b), ErrMAC)
 	}
-	if len(b) < sha256.Size {
-		return fmt.Errorf("decode control record: %d bytes: too short", len(b))
-	}
-	sum, body := b[:sha256.Size], b[sha256.Size:]
-	mac := hmac.New(sha256.New, key[:])
-	mac.Write(body)
-	if !hmac.Equal(sum, mac.Sum(nil)) {
+	version, sum, body := b[0], b[1:head], b[head:]
+	if !hmac.Equal(sum, controlMAC(key, version, body)) {
 		return fmt.Errorf("decode control record: %w", ErrMAC)
+	}
+	if version != internalVersion {
+		return fmt.Errorf("decode control record: version %d: %w", version, ErrVersion)
 	}
 	// Settings live long; the record's buffer should not live with them.
 	if err := eachField(bytes.Clone(body), c.set); err != nil {

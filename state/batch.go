@@ -51,3 +51,10 @@ type CounterPut struct {
 func (b *Batch) Reset() {
 	*b = Batch{Dedupe: b.Dedupe[:0], Counters: b.Counters[:0], Changes: b.Changes[:0]}
 }
+
+// Sweep is how far the counters of a store are saved in the changelog: all
+// that changed up to the position are.
+type Sweep struct {
+	Position   int64
+	StreamTime int64 // when the sweep began
+}

@@ -69,6 +69,7 @@ type Store struct {
 type Topology struct {
 	cfg Config
 
+	Prefix     string // of every topic's name
 	Requests   Topic
 	Oplog      Topic
 	Broadcast  Topic
@@ -99,7 +100,7 @@ func New(cfg Config) (*Topology, error) {
 	if err := cfg.validate(); err != nil {
 		return nil, fmt.Errorf("topology: %w", err)
 	}
-	t := &Topology{cfg: cfg, Partitions: cfg.Partitions, Window: cfg.Window, Bucket: cfg.Window / time.Duration(cfg.Buckets)}
+	t := &Topology{cfg: cfg, Prefix: cfg.Prefix, Partitions: cfg.Partitions, Window: cfg.Window, Bucket: cfg.Window / time.Duration(cfg.Buckets)}
 	kept := cfg.Window + t.Bucket // the oplog rebuilds the dedupe keys, so it outlives them
 	topic := func(name, key string, c Cleanup, keep time.Duration, format, by, to string, public bool) Topic {
 		return Topic{cfg.Prefix + name, key, c, keep, cfg.Partitions, format, by, to, public}

@@ -1,0 +1,210 @@
+package runtime
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/tidemarkio/tidemark/processor"
+	"github.com/tidemarkio/tidemark/schemas"
+)
+
+// input reads the requests topic for all runners of the process.
+type input struct {
+	client *kgo.Client
+	topic  string
+	log    *slog.Logger
+	max    int // bytes a queue may hold before its partition is paused
+
+	mu     sync.Mutex
+	queues map[int32]*queue
+}
+
+// queue holds the requests of one partition that were read and not yet taken.
+type queue struct {
+	in        *input
+	partition int32
+
+	mu     sync.Mutex
+	chunks [][]*kgo.Record
+	bytes  int
+	paused bool
+	high   int64 // the topic's high watermark, as of the last fetch
+	err    error // the partition cannot be read on
+
+	notify chan struct{} // one slot: something is there
+}
+
+func newInput(cfg *Config) (*input, error) {
+	client, err := kgo.NewClient(append(cfg.clientOpts("processor-input"),
+		kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{}),
+		kgo.ConsumeResetOffset(kgo.NoResetOffset()),
+		kgo.FetchIsolationLevel(kgo.ReadCommitted()),
+		kgo.FetchMaxBytes(16<<20),
+		kgo.FetchMaxPartitionBytes(int32(cfg.QueueBytesMax)),
+	)...)
+	if err != nil {
+		return nil, fmt.Errorf("open requests consumer: %w", err)
+	}
+	return &input{client: client, topic: cfg.Topology.Requests.Name, log: cfg.Log, max: cfg.QueueBytesMax, queues: make(map[int32]*queue)}, nil
+}
+
+// run polls until the context ends.
+func (in *input) run(ctx context.Context) {
+	for ctx.Err() == nil {
+		fetches := in.client.PollFetches(ctx)
+		if fetches.IsClientClosed() {
+			return
+		}
+		fetches.EachPartition(func(p kgo.FetchTopicPartition) {
+			if q := in.queue(p.Partition); q != nil {
+				q.add(p.Records, p.HighWatermark, p.Err)
+			}
+		})
+	}
+}
+
+func (in *input) queue(p int32) *queue {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	return in.queues[p]
+}
+
+// open starts reading a partition at the offset.
+func (in *input) open(partition int32, offset int64) *queue {
+	q := &queue{in: in, partition: partition, notify: make(chan struct{}, 1)}
+	in.mu.Lock()
+	in.queues[partition] = q
+	in.mu.Unlock()
+	in.client.AddConsumePartitions(map[string]map[int32]kgo.Offset{in.topic: {partition: kgo.NewOffset().At(offset)}})
+	return q
+}
+
+// close stops reading the partition.
+func (q *queue) close() {
+	in := q.in
+	parts := map[string][]int32{in.topic: {q.partition}}
+	in.client.RemoveConsumePartitions(parts)
+	in.client.ResumeFetchPartitions(map[string][]int32{in.topic: {q.partition}})
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	if in.queues[q.partition] == q {
+		delete(in.queues, q.partition)
+	}
+}
+
+func (q *queue) add(records []*kgo.Record, high int64, err error) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.high = max(q.high, high)
+	if len(records) > 0 {
+		q.chunks = append(q.chunks, records)
+		q.bytes += size(records)
+	}
+	if err != nil && permanent(err) {
+		q.err = err
+	}
+	if q.bytes > q.in.max && !q.paused {
+		q.paused = true
+		q.in.client.PauseFetchPartitions(map[string][]int32{q.in.topic: {q.partition}})
+	}
+	wake(q.notify)
+}
+
+// take removes the oldest chunk; an error comes once all before it is taken.
+func (q *queue) take() ([]*kgo.Record, error) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if len(q.chunks) == 0 {
+		return nil, q.err
+	}
+	c := q.chunks[0]
+	q.chunks[0] = nil
+	q.chunks = q.chunks[1:]
+	q.bytes -= size(c)
+	if q.paused && q.bytes <= q.in.max/2 {
+		q.paused = false
+		q.in.client.ResumeFetchPartitions(map[string][]int32{q.in.topic: {q.partition}})
+	}
+	return c, nil
+}
+
+// lag is how many requests behind decided the topic holds; -1 before the first
+// fetch.
+func (q *queue) lag(decided int64) int64 {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.high == 0 {
+		return -1
+	}
+	return max(0, q.high-decided-1)
+}
+
+func size(records []*kgo.Record) int {
+	n := 0
+	for _, r := range records {
+		n += len(r.Value) + len(r.Key) + 100 // headers and the struct
+	}
+	return n
+}
+
+// wake sets a one-slot signal.
+func wake(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
+}
+
+// permanent reports that reading again will not help: an operator has to look.
+// Everything else kgo retries by itself.
+func permanent(err error) bool {
+	var lost *kgo.ErrDataLoss
+	return errors.As(err, &lost) ||
+		errors.Is(err, kerr.OffsetOutOfRange) || errors.Is(err, kerr.UnknownTopicID) ||
+		errors.Is(err, kerr.TopicAuthorizationFailed) || errors.Is(err, kerr.CorruptMessage)
+}
+
+// record turns a Kafka record into a task's input.
+func record(r *kgo.Record, to *processor.Record) {
+	*to = processor.Record{Offset: r.Offset, Value: r.Value}
+	for i := range r.Headers {
+		h := &r.Headers[i]
+		switch h.Key {
+		case schemas.HeaderContentType:
+			to.ContentType = string(h.Value)
+		case schemas.HeaderControl:
+			to.Control = true
+		case schemas.HeaderReply:
+			to.Reply = string(h.Value)
+		case schemas.HeaderRequestID:
+			to.RequestID = h.Value
+		}
+	}
+}
+
+func (c *Config) clientOpts(name string) []kgo.Opt {
+	return append([]kgo.Opt{
+		kgo.ClientID("tidemark-" + name),
+		kgo.WithLogger(kgoLog{c.Log}),
+	}, c.Client...)
+}
+
+// kgoLog passes on what the client reports. Its warnings are the routine of a
+// system that retries by itself.
+type kgoLog struct{ log *slog.Logger }
+
+func (kgoLog) Level() kgo.LogLevel { return kgo.LogLevelWarn }
+
+func (l kgoLog) Log(level kgo.LogLevel, msg string, keyvals ...any) {
+	at := slog.LevelDebug
+	if level == kgo.LogLevelError {
+		at = slog.LevelWarn
+	}
+	l.log.Log(context.Background(), at, "kafka client: "+msg, keyvals...)
+}

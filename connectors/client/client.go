@@ -1,0 +1,200 @@
+package client
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"math/rand/v2"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+)
+
+// Defaults and limits of a [Config].
+const (
+	DefaultBackoffMin = 500 * time.Millisecond
+	DefaultBackoffMax = 30 * time.Second
+	// EventBytesMax bounds one event of the stream.
+	EventBytesMax = 16 << 20
+)
+
+// ErrGap says that the server skipped entries: a broken promise of the server,
+// or points of another server.
+var ErrGap = errors.New("the stream skipped entries")
+
+// CloseError says that the server ended the stream for good.
+type CloseError struct {
+	Status int    // HTTP status, or 0 when the stream said so itself
+	Reason string // the server's words
+}
+
+func (e *CloseError) Error() string {
+	if e.Status != 0 {
+		return fmt.Sprintf("server answered %d: %s", e.Status, e.Reason)
+	}
+	return "server closed the stream: " + e.Reason
+}
+
+// Op is one entry as the application gets it.
+type Op struct {
+	ID         int64
+	ThirdMsgID string
+	Payload    []byte
+	Binary     bool // Payload was sent as binaryPayload
+}
+
+// Event is a run of entries of one business. It covers the ids (From, To];
+// those that are not in Ops are not for this client.
+type Event struct {
+	BizType  string
+	From, To int64
+	Ops      []Op
+}
+
+// Handler takes an event. An error ends [Client.Run]; the event will come
+// again on the next run.
+type Handler func(ctx context.Context, e Event) error
+
+// Config of a [Client].
+type Config struct {
+	// URL of the server's public door, such as http://127.0.0.1:8080. Required.
+	URL string
+	// InstanceID, DeviceID and Biz say what to receive. Required.
+	InstanceID string
+	DeviceID   string
+	Biz        []string
+	// ClientKey is the instance's client key.
+	ClientKey string
+	// UserID and SessionID bind the device's user, if somebody is logged in.
+	UserID    string
+	SessionID string
+	// OS and AppVersion let restricted entries through that fit.
+	OS         string
+	AppVersion string
+
+	// SyncPoints are the largest ids that the application holds, per
+	// business. Nil leaves the start to the server's record.
+	SyncPoints map[string]int64
+	// Ack acknowledges what the handler has taken; default off: the
+	// application calls [Client.Ack].
+	Ack bool
+
+	// BackoffMin and BackoffMax bound the pause before a reconnect; each pause
+	// is random between zero and a limit that doubles. Defaults 0.5 s and 30 s.
+	BackoffMin, BackoffMax time.Duration
+	// HTTP does the calls; default: a client of its own without time-out.
+	HTTP *http.Client
+	// Log is where to report reconnects; default slog.Default().
+	Log *slog.Logger
+}
+
+// Validate names the first thing that is wrong.
+func (c *Config) Validate() error {
+	switch {
+	case c.URL == "":
+		return errors.New("client: URL is missing")
+	case c.InstanceID == "":
+		return errors.New("client: InstanceID is missing")
+	case c.DeviceID == "":
+		return errors.New("client: DeviceID is missing")
+	case len(c.Biz) == 0:
+		return errors.New("client: Biz is empty: name at least one business")
+	}
+	return nil
+}
+
+// Client receives the pushes of one device.
+type Client struct {
+	cfg    Config
+	points map[string]int64 // what the handler has taken
+	cursor string           // Last-Event-ID
+}
+
+// New checks the configuration.
+func New(cfg Config) (*Client, error) {
+	if cfg.BackoffMin == 0 {
+		cfg.BackoffMin = DefaultBackoffMin
+	}
+	if cfg.BackoffMax == 0 {
+		cfg.BackoffMax = DefaultBackoffMax
+	}
+	if cfg.HTTP == nil {
+		cfg.HTTP = &http.Client{}
+	}
+	if cfg.Log == nil {
+		cfg.Log = slog.Default()
+	}
+	cfg.URL = strings.TrimRight(cfg.URL, "/")
+	if err := cfg.Validate(); err != nil {
+		return nil, err
+	}
+	c := &Client{cfg: cfg, points: maps.Clone(cfg.SyncPoints)}
+	if c.points == nil {
+		c.points = make(map[string]int64)
+	}
+	return c, nil
+}
+
+// SyncPoints are the largest ids that the handler has taken, per business.
+// Call it from the handler or after Run.
+func (c *Client) SyncPoints() map[string]int64 { return maps.Clone(c.points) }
+
+// Run receives until the context ends.
+func (c *Client) Run(ctx context.Context, h Handler) error {
+	pause := c.cfg.BackoffMin
+	for {
+		began := time.Now()
+		err := c.stream(ctx, h)
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		var final *CloseError
+		var handler *handlerError
+		switch {
+		case errors.As(err, &final), errors.Is(err, ErrGap):
+			return err
+		case errors.As(err, &handler):
+			return handler.error
+		}
+		if time.Since(began) > c.cfg.BackoffMax {
+			pause = c.cfg.BackoffMin
+		}
+		wait := rand.N(pause)
+		c.cfg.Log.Info("stream ended, connecting again", "in", wait.Round(time.Millisecond), "cause", err)
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(wait):
+		}
+		pause = min(2*pause, c.cfg.BackoffMax)
+	}
+}
+
+// handlerError carries the application's error through the retry loop.
+type handlerError struct{ error }
+
+// take hands an event to the handler: what it has seen is cut off, what would
+// leave a gap is refused.
+func (c *Client) take(ctx context.Context, e Event, h Handler) error {
+	held, known := c.points[e.BizType]
+	if known && e.From > held {
+		return fmt.Errorf("%w: %s covers (%d, %d], and %d is the last we hold", ErrGap, e.BizType, e.From, e.To, held)
+	}
+	e.Ops = slices.DeleteFunc(e.Ops, func(op Op) bool { return known && op.ID <= held })
+	if known && e.To <= held {
+		return nil
+	}
+	if len(e.Ops) > 0 {
+		if err := h(ctx, e); err != nil {
+			return &handlerError{err}
+		}
+	}
+	c.points[e.BizType] = e.To
+	if c.cfg.Ack {
+		return c.Ack(ctx, e.BizType, e.To)
+	}
+	return nil
+}

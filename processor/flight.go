@@ -14,7 +14,8 @@ type pending struct {
 
 	entry       bool
 	logged      bool  // the entry is known to be in the log
-	oplogOffset int64 // where, or a record before it
+	oplogOffset int64 // where, if every reader has accepted it there; else unknown
+	markers     int64 // handed out between the entry before and this one
 	id          int64
 	bucket      int64
 	dedupe      state.Hash
@@ -29,6 +30,9 @@ type pending struct {
 	sides    int      // side outputs released and not yet sent
 	released bool
 }
+
+// unknown is the offset of an entry of which only the position is known.
+const unknown = int64(-1)
 
 // control is what a control record made of settings and time.
 type control struct {
@@ -75,7 +79,7 @@ func (f *flight) push(p pending) *pending {
 }
 
 func (f *flight) grow() {
-	ring := make([]pending, max(64, 2*len(f.ring)))
+	ring := make([]pending, max(16, 2*len(f.ring)))
 	for i := range f.n {
 		ring[i] = *f.at(i)
 	}

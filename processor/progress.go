@@ -7,22 +7,61 @@ import (
 )
 
 // Appended says that the entry at position was acknowledged at that offset of
-// the oplog, and with it every entry before.
-func (t *Task) Appended(position, offset int64) {
-	for {
-		p := t.flight.nextUnlogged()
-		if p == nil || p.position > position {
-			return
+// the oplog, and with it every entry before. Every error is a [ParkError].
+//
+// The offset is where a reader may go on behind the entry only if nobody else
+// has written since the task became the owner: behind another owner's records
+// this one may be a repeat, with entries in front of it that the store does
+// not have. From the first foreign record on the store's offset stands still;
+// see [Task.Alone].
+func (t *Task) Appended(position, offset int64) error {
+	first, records := -1, int64(0)
+	for p := t.flight.nextUnlogged(); p != nil && p.position <= position; p = t.flight.nextUnlogged() {
+		if first < 0 {
+			first = t.flight.unlogged
 		}
+		records += p.markers + 1
 		p.logged = true
-		p.oplogOffset = t.applied.OplogOffset // not behind it; see state.Position
-		if p.position == position {
-			p.oplogOffset = offset
-		}
 		t.flight.bytes -= len(p.record)
 		p.key, p.record = nil, nil
 	}
+	if first < 0 {
+		return nil
+	}
+	earliest := t.next + records - 1
+	if offset < earliest {
+		return t.truncated(position, fmt.Sprintf("an append was acknowledged at oplog offset %d, which should be %d or more", offset, earliest))
+	}
+	t.alone = t.alone && offset == earliest
+	if t.alone {
+		t.place(first, position)
+	}
+	t.next = offset + 1
+	return nil
 }
+
+// place notes where the entries stand that were acknowledged together, from
+// the first one up to the position: one behind the other, from t.next on.
+func (t *Task) place(first int, position int64) {
+	at := t.next - 1
+	for i := first; i < t.flight.n; i++ {
+		p := t.flight.at(i)
+		if p.position > position {
+			return
+		}
+		if p.entry {
+			at += p.markers + 1
+			p.oplogOffset = at
+		}
+	}
+}
+
+// Alone reports that since [Task.Own] nobody else has appended to the log. If
+// somebody has (a zombie, or a record of a former life that came late), the
+// store's oplog offset stands still until the task is started again, so that a
+// restart has more to read. An owner that is no longer alone may start its
+// task again when it is quiet.
+func (t *Task) Alone() bool { return !t.owner || t.alone }
 
 // Sent says that one side output of the position was acknowledged.
 func (t *Task) Sent(position int64) {
@@ -60,13 +99,6 @@ func (t *Task) releaseOne(p *pending) {
 	p.held = nil
 }
 
-func (t *Task) complete(p *pending) bool {
-	if t.cfg.Fault == EarlyApply && t.owner {
-		return true
-	}
-	return p.complete()
-}
-
 // Apply writes all that is complete to the store, as one batch with the
 // position that it leads to, and forgets it. It reports whether there was
 // anything. An error leaves the task unusable: start a new one.
@@ -77,10 +109,14 @@ func (t *Task) Apply() (bool, error) {
 	b.Reset()
 	b.Position = t.applied
 	n := 0
-	for ; n < f.n && t.complete(f.at(n)); n++ {
+	for ; n < f.n && f.at(n).complete(); n++ {
 		t.stage(f.at(n))
 	}
-	if n == f.n {
+	staged := n
+	for ; staged < f.n && t.cfg.Fault == EarlyApply; staged++ {
+		t.stage(f.at(staged))
+	}
+	if staged == f.n {
 		b.Position.Request = t.decided
 	}
 	if b.Position == t.applied {

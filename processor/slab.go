@@ -1,13 +1,19 @@
 package processor
 
-// slabBytes is the size of one slab: large enough that slabs cost nothing,
-// small enough that a late acknowledgement holds little back.
-const slabBytes = 64 << 10
+// slabBytesMax is the size of a slab in the long run: large enough that slabs
+// cost nothing, small enough that a late acknowledgement holds little back. A
+// task begins with slabBytesMin, because most partitions are idle most of the
+// time.
+const (
+	slabBytesMin = 2 << 10
+	slabBytesMax = 64 << 10
+)
 
 // slab gives out memory for records from large pieces. A piece is freed by the
 // collector when nothing refers to it any more.
 type slab struct {
 	free []byte
+	size int // of the newest slab
 }
 
 // tail is an empty slice with room for at least n bytes at the end of the
@@ -15,7 +21,8 @@ type slab struct {
 // much it was.
 func (s *slab) tail(n int) []byte {
 	if cap(s.free) < n {
-		s.free = make([]byte, 0, max(n, slabBytes))
+		s.size = min(max(slabBytesMin, 2*s.size), slabBytesMax)
+		s.free = make([]byte, 0, max(n, s.size))
 	}
 	return s.free[:0]
 }

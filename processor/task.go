@@ -69,11 +69,15 @@ type Task struct {
 	entry      int64 // position of the last entry decided
 	chain      chain.Value
 	stated     int64 // largest position that the log will state as covered, by what was appended
+	markers    int64 // markers handed out since the last append
 	covered    int64 // positions up to here were covered before this task became the owner
 	committed  int64 // positions up to here have had their side outputs sent, by whomever
 
 	owner   bool
 	reader  *chain.Reader // the log as far as it was read while following
+	stand   stand
+	next    int64 // offset of the oplog behind all that was read and acknowledged
+	alone   bool  // since Own, everything in the log was this task's
 	overlay overlay
 	flight  flight
 	applied state.Position
@@ -106,10 +110,15 @@ func New(cfg Config, store Store) *Task {
 		stated:     at.Entry,
 		committed:  at.Request,
 		reader:     chain.Resume(at.Entry, at.Chain, at.Entry),
+		stand:      stand{at: at},
+		next:       at.OplogOffset + 1,
 		applied:    at,
 		overlay:    newOverlay(),
 	}
-	if cfg.Fault == WrongPosition {
+	if at.Entry >= 0 && at.OplogOffset < 0 {
+		t.stand.checking, t.reader = true, chain.Start()
+	}
+	if cfg.Fault == WrongPosition && at.Request >= 0 {
 		t.decided++
 	}
 	return t
@@ -221,7 +230,8 @@ func (t *Task) decide(r *Record, req *schemas.Request, sync *schemas.SyncConfig,
 	record, next := t.encode(&e)
 	p := t.flight.push(pending{
 		position: r.Offset, entry: true, id: d.ID, bucket: t.window.At(now),
-		dedupe: keys.Dedupe, counter: keys.Counter, counterText: keys.CounterText,
+		oplogOffset: unknown,
+		dedupe:      keys.Dedupe, counter: keys.Counter, counterText: keys.CounterText,
 		chain: next, record: record, key: recordKey(req, keys.CounterText),
 	})
 	t.entry, t.chain = r.Offset, next
@@ -282,6 +292,7 @@ func recordKey(req *schemas.Request, counterText []byte) []byte {
 
 func (t *Task) append(p *pending) {
 	t.stated = p.position
+	p.markers, t.markers = t.markers, 0
 	t.flight.bytes += len(p.record)
 	t.out = append(t.out, Output{Kind: Append, Position: p.position, Key: p.key, Value: p.record})
 }
@@ -294,6 +305,7 @@ func (t *Task) Marker() {
 		return
 	}
 	t.stated = t.decided
+	t.markers++
 	e := schemas.Entry{RequestOffset: t.decided, PrevOffset: t.entry}
 	value := schemas.AppendChain(e.AppendCanonical(nil), t.chain)
 	t.out = append(t.out, Output{Kind: Marker, Position: t.decided, Value: value})

@@ -11,7 +11,7 @@ type Hash = [16]byte
 // batch as the state itself, so the store always knows what it contains.
 type Position struct {
 	Request     int64 // k: requests up to here are in; -1: none
-	OplogOffset int64 // offset in the oplog of the last accepted record; -1: none
+	OplogOffset int64 // offset in the oplog of an accepted record, behind which stands all that is not in; -1: none
 	Entry       int64 // request offset of the last entry; -1: none
 	Chain       [schemas.ChainLen]byte
 	StreamTime  int64 // epoch ms of the latest tick

@@ -181,7 +181,9 @@ func (a *acks) give(t *processor.Task, scratch []int64) ([]int64, error) {
 		return scratch, err
 	}
 	if position >= 0 {
-		t.Appended(position, offset)
+		if err := t.Appended(position, offset); err != nil {
+			return scratch, err
+		}
 	}
 	for _, p := range scratch {
 		t.Sent(p)

@@ -110,7 +110,7 @@ func (r *runner) incarnation(ctx context.Context) error {
 	r.in = r.rt.input.open(r.partition, at.Request+1)
 	r.chunk = nil
 	defer func() { r.in.close() }()
-	t, err := openTail(&r.rt.cfg, r.rt.topo.Oplog.Name, r.partition, at.OplogOffset+1)
+	t, err := openTail(&r.rt.cfg, r.rt.topo.Oplog.Name, r.partition, max(r.task.ReadFrom(), b.oplog.start))
 	if err != nil {
 		return err
 	}

@@ -162,9 +162,14 @@ func (r *Reader) link(record []byte) Value {
 	return Next(r.chain, r.scratch)
 }
 
-// checkRepeat compares a repeat with what was accepted, if that is remembered.
+// checkRepeat compares a repeat with what was accepted, as far as that is
+// remembered. Whoever wrote it went on from an earlier entry; it must not have
+// gone past the last accepted one.
 func (r *Reader) checkRepeat(e *schemas.Entry) error {
-	if e.Marker() {
+	switch {
+	case e.Marker() && e.RequestOffset >= r.position, e.RequestOffset > r.position:
+		return r.broken(e, fmt.Sprintf("a second, different log: position %d follows %d here, and the accepted entry of %d is between them", e.RequestOffset, e.PrevOffset, r.position))
+	case e.Marker():
 		return nil
 	}
 	s := &r.seen[uint64(e.RequestOffset)%recent]

@@ -42,6 +42,27 @@ func (m *Model) Skip() *Model {
 	return &next
 }
 
+// Judge says which of a row of operations would be refused, and why: one error
+// for each, nil for those that would be done. A refused one counts as left out.
+func (m *Model) Judge(ops []Op) []error {
+	e := &edit{m: *m, cmd: &Command{}, from: m.revision}
+	errs := make([]error, len(ops))
+	for i, op := range ops {
+		before := *e
+		err := op.check()
+		if err == nil {
+			err = e.admit(op)
+		}
+		if err == nil {
+			err = op.apply(e)
+		}
+		if err != nil {
+			*e, errs[i] = before, refusal(err)
+		}
+	}
+	return errs
+}
+
 func refusal(err error) *Error {
 	var e *Error
 	if errors.As(err, &e) {

@@ -108,7 +108,7 @@ func (x *outcome) done() bool {
 // the store was written.
 func (p *partition) checkStore(r *replica) error {
 	at := r.store.Position()
-	if at.Request < 0 {
+	if at.Request < 0 || p.w.outside {
 		return nil
 	}
 	o := p.model.at(at.Request)
@@ -168,7 +168,7 @@ func (p *partition) checkResume(r *replica) error {
 func (p *partition) checkContent(r *replica) error {
 	at := r.store.Position()
 	o := p.model.at(at.Request)
-	if o == nil {
+	if o == nil || p.w.outside {
 		return nil
 	}
 	last, original := map[string]int64{}, map[string]*outcome{}

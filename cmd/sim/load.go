@@ -79,7 +79,7 @@ func (l *load) next() *request {
 		return l.settings(firstSettings)
 	}
 	switch l.tape.n(24) {
-	case 15:
+	case 14, 15:
 		return l.tick()
 	case 16:
 		return l.change()
@@ -102,7 +102,10 @@ func (l *load) good() *request {
 	case 7:
 		q.biz = "N"
 	case 8, 9:
-		q.biz, q.global, q.link = "G", true, ""
+		q.biz, q.global = "G", true
+		if !l.tape.one(4) {
+			q.link = "" // else one that is passed over
+		}
 	case 10:
 		q.biz = "F"
 	case 11:

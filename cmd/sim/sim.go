@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime/debug"
+	"slices"
 	"strings"
 
 	"github.com/tidemarkio/tidemark/processor"
@@ -14,7 +15,7 @@ const DefaultSchedules = 1000
 
 // shrinkMax bounds how often a failing schedule is tried again to make it
 // shorter.
-const shrinkMax = 3000
+const shrinkMax = 800
 
 // Options of [Run]. The zero value runs [DefaultSchedules] schedules.
 type Options struct {
@@ -26,6 +27,26 @@ type Options struct {
 	Fault processor.Fault
 	// Progress is called after each schedule with how many are done.
 	Progress func(done int)
+
+	outside bool // do not look into stores: only consequences count
+}
+
+// faultNames are what a command line calls the faults.
+var faultNames = []string{
+	processor.NoFault: "none", processor.NoPrevCheck: "no-prev-check", processor.EarlyApply: "early-apply",
+	processor.WallClock: "wall-clock", processor.EarlyResult: "early-result", processor.WrongPosition: "wrong-position",
+}
+
+// FaultNames lists the names that [ParseFault] knows, "none" first.
+func FaultNames() []string { return slices.Clone(faultNames) }
+
+// ParseFault finds a fault by its name.
+func ParseFault(name string) (processor.Fault, error) {
+	i := slices.Index(faultNames, name)
+	if i < 0 {
+		return 0, fmt.Errorf("no fault %q: use one of %s", name, strings.Join(faultNames, ", "))
+	}
+	return processor.Fault(i), nil
 }
 
 // Report says what a run went through.
@@ -65,11 +86,11 @@ func Run(o Options) (Report, error) {
 	for i := range o.Schedules {
 		seed := o.Seed + uint64(i)
 		t := record(seed)
-		counts, err := schedule(t, o.Fault, nil)
+		counts, err := schedule(t, &o, nil)
 		rep.Schedules++
 		rep.Counts.add(&counts)
 		if err != nil {
-			return rep, explain(seed, t.used(), o.Fault, err)
+			return rep, explain(seed, t.used(), &o, err)
 		}
 		if o.Progress != nil {
 			o.Progress(rep.Schedules)
@@ -79,8 +100,8 @@ func Run(o Options) (Report, error) {
 }
 
 // schedule plays one schedule.
-func schedule(t *tape, fault processor.Fault, trace func(string)) (c Counts, err error) {
-	w := newWorld(t, fault, trace)
+func schedule(t *tape, o *Options, trace func(string)) (c Counts, err error) {
+	w := newWorld(t, o, trace)
 	defer func() {
 		c = w.counts
 		if r := recover(); r != nil {
@@ -91,18 +112,18 @@ func schedule(t *tape, fault processor.Fault, trace func(string)) (c Counts, err
 }
 
 // explain cuts a failing schedule down and writes its transcript.
-func explain(seed uint64, draws []uint16, fault processor.Fault, first error) error {
+func explain(seed uint64, draws []uint16, o *Options, first error) error {
 	var b *breach
 	if !errors.As(first, &b) {
 		return first
 	}
 	small := shrink(draws, shrinkMax, func(draws []uint16) bool {
-		_, err := schedule(play(draws), fault, nil)
+		_, err := schedule(play(draws), o, nil)
 		var again *breach
 		return errors.As(err, &again) && again.invariant == b.invariant
 	})
 	v := &Violation{Seed: seed, Steps: len(small), From: len(draws)}
-	_, err := schedule(play(small), fault, func(line string) { v.Transcript = append(v.Transcript, line) })
+	_, err := schedule(play(small), o, func(line string) { v.Transcript = append(v.Transcript, line) })
 	errors.As(err, &b)
 	v.Invariant, v.What = b.invariant, b.what
 	return v

@@ -12,7 +12,7 @@ import (
 // mistake in the codec cannot hide itself. It follows schemas/tidemark.proto
 // and nothing else.
 
-// want is an entry as the model wants it: field number to value.
+// fields is an entry as the model wants it, by field number.
 type fields struct {
 	text map[int]string
 	ints map[int]int64

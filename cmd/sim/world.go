@@ -18,6 +18,7 @@ type world struct {
 	inFlightMax int
 	faults      bool // things may go wrong; off when coming to rest
 	truncates   bool
+	outside     bool // look only at what leaves the tasks, not at their stores
 	steps       int
 	counts      Counts
 	trace       func(string)
@@ -73,8 +74,8 @@ var maps = func() (all [3]*topology.Topology) {
 	return all
 }()
 
-func newWorld(t *tape, fault processor.Fault, trace func(string)) *world {
-	w := &world{tape: t, fault: fault, trace: trace, faults: true}
+func newWorld(t *tape, o *Options, trace func(string)) *world {
+	w := &world{tape: t, fault: o.Fault, outside: o.outside, trace: trace, faults: true}
 	n := 1
 	if t.one(4) {
 		n = 2
@@ -87,7 +88,7 @@ func newWorld(t *tape, fault processor.Fault, trace func(string)) *world {
 		p := &partition{w: w, id: int32(i), backlog: 4 + t.n(requestsMax/n), committed: -1}
 		p.load = load{tape: t, partitions: int32(n), partition: p.id, now: clockStart}
 		p.model = newModel(w.topo, p.id)
-		p.reader = newReader(p.model, fault == processor.NoPrevCheck)
+		p.reader = newReader(p.model, o.Fault == processor.NoPrevCheck)
 		for j := range replicas {
 			p.replicas = append(p.replicas, &replica{p: p, name: fmt.Sprintf("p%d n%d", i, j), store: processor.NewMemory()})
 		}

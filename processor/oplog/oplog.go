@@ -120,6 +120,3 @@ func Append(buf []byte, e *schemas.Entry, prev chain.Value) (grown, record []byt
 	buf = schemas.AppendChain(buf, next)
 	return buf, buf[start+len(prev) : len(buf) : len(buf)], next
 }
-
-// CounterHash is the hash of a counter's key, as in [Keys].
-func CounterHash(counterText []byte) [16]byte { return xxh3.Hash128(counterText).Bytes() }

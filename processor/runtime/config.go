@@ -112,7 +112,6 @@ type Feed interface {
 	Dedupe(state.DedupePut) error
 	Counter(state.CounterPut) error // the largest id counts
 	Finish(state.Position, []schemas.Change) error
-	Abort()
 }
 
 func (c *Config) setDefaults() {

@@ -34,7 +34,8 @@ type keeper struct {
 type sweep struct {
 	from    []byte
 	walked  bool  // all counters were looked at
-	after   int64 // counters that changed behind this position are written
+	after   int64 // counters that changed behind this position are written,
+	upTo    int64 // and not behind this one, the base's: see sweepOn
 	began   state.Sweep
 	pending atomic.Int64 // written and not yet acknowledged
 	failed  atomic.Bool
@@ -106,20 +107,27 @@ func (r *runner) checkpoint(ctx context.Context, c *schemas.Checkpoint, done fun
 
 // sweepOn begins a sweep when one is due (by stream time, so that a node that
 // is often restarted sweeps too), and takes the next step of one under way.
+//
+// A counter that changed after the base was written is passed over: a restore
+// that found it ahead of its base could not use it. It is as safe: its entry
+// is new, so the oplog has it, and the next sweep but one finds it at rest.
 func (k *keeper) sweepOn(ctx context.Context, r *runner) error {
 	at := r.task.Applied()
 	if k.sweep == nil {
 		last := r.store.Swept()
-		if at.StreamTime-last.StreamTime < r.rt.cfg.SweepEvery.Milliseconds() || at.Entry <= last.Position {
+		if at.StreamTime-last.StreamTime < r.rt.cfg.SweepEvery.Milliseconds() || k.basedAt <= last.Position {
 			return nil
 		}
-		k.sweep = &sweep{after: last.Position, began: state.Sweep{Position: at.Request, StreamTime: at.StreamTime}}
+		k.sweep = &sweep{after: last.Position, upTo: k.basedAt, began: state.Sweep{Position: k.basedAt, StreamTime: at.StreamTime}}
 	}
 	s := k.sweep
 	if s.walked {
 		return k.sweepEnd(r)
 	}
 	next, err := r.store.SweepCounters(s.from, sweepSlice, s.after, func(c state.CounterPut) error {
+		if c.Position > s.upTo {
+			return nil
+		}
 		instance, biz, link, err := schemas.ParseCounterKey(c.Key)
 		if err != nil {
 			return err

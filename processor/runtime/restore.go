@@ -2,8 +2,9 @@ package runtime
 
 import (
 	"context"
+	"errors"
 	"fmt"
-	"strings"
+	"slices"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
@@ -66,53 +67,106 @@ func (r *runner) restore(ctx context.Context, b bounds) error {
 	if err != nil {
 		return fmt.Errorf("begin restore of partition %d: %w", r.partition, err)
 	}
-	base, counters, err := r.readChangelog(ctx, feed)
-	if err != nil {
-		feed.Abort()
+	c := changelog{feed: feed, ahead: make(map[string]schemas.Checkpoint)}
+	if err := r.readChangelog(ctx, &c); err != nil {
 		return err
 	}
-	if base == nil {
+	if c.base == nil {
 		return feed.Finish(state.Start(), nil)
 	}
+	base := c.base
 	at := state.Position{Request: base.Position, OplogOffset: base.OplogOffset, Entry: base.Entry, Chain: base.Chain,
 		StreamTime: base.StreamTime, Revision: base.Revision, Rules: base.Rules}
-	entries, err := r.readOplog(ctx, feed, b.oplog, &at)
+	entries, err := r.readOplog(ctx, &c, b.oplog, &at)
 	if err != nil {
-		feed.Abort()
 		return err
 	}
 	if err := feed.Finish(at, base.Changes); err != nil {
 		return fmt.Errorf("finish restore of partition %d: %w", r.partition, err)
 	}
 	r.log.Info("store restored from the topics", "partition", r.partition, "position", at.Request,
-		"counters", counters, "entries", entries, "took", time.Since(began).Round(time.Millisecond))
+		"counters", c.counters, "entries", entries, "took", time.Since(began).Round(time.Millisecond))
 	return nil
 }
 
-// readChangelog feeds the counters and finds the newest base.
-func (r *runner) readChangelog(ctx context.Context, feed Feed) (base *schemas.Base, counters int, err error) {
+// changelog is what a restore has read of it.
+type changelog struct {
+	feed     Feed
+	base     *schemas.Base // the one furthest on
+	counters int
+	// ahead are counters newer than the base: a former owner that was late
+	// wrote the base behind them. What they were at the base is found in the
+	// oplog.
+	ahead map[string]schemas.Checkpoint
+}
+
+// readChangelog feeds the counters and finds the base.
+func (r *runner) readChangelog(ctx context.Context, c *changelog) error {
 	topic := r.rt.topo.Counters.Name
 	s, err := spanOf(ctx, r.rt.admin, topic, r.partition)
 	if err != nil || s.start == s.end {
-		return nil, 0, err
+		return err
 	}
 	err = r.readSpan(ctx, topic, s, func(rec *kgo.Record) error {
-		var c schemas.Checkpoint
-		if err := c.Decode(rec.Value); err != nil {
+		var one schemas.Checkpoint
+		if err := one.Decode(slices.Clone(rec.Value)); err != nil {
 			return &processor.ParkError{Partition: r.partition, Position: -1, Reason: fmt.Sprintf("record %d of %s cannot be read", rec.Offset, topic), Remedy: "upgrade this node, if a newer release wrote it", Cause: err}
 		}
-		if c.Base != nil {
-			base = c.Base
-			return nil
-		}
-		counters++
-		key := schemas.CounterKey(nil, c.InstanceID, c.BizType, c.LinkToken)
-		return feed.Counter(state.CounterPut{Hash: oplog.CounterHash(key), Key: key, ID: c.OplogID, Position: c.Position})
+		return c.take(&one)
 	})
-	if err == nil && base != nil {
-		err = r.checkBase(base)
+	if err != nil || c.base == nil {
+		return err
 	}
-	return base, counters, err
+	return errors.Join(c.settle(), r.checkBase(c.base))
+}
+
+func (c *changelog) take(one *schemas.Checkpoint) error {
+	switch {
+	case one.Base != nil && (c.base == nil || one.Base.Position > c.base.Position):
+		c.base = one.Base
+		return nil
+	case one.Base != nil:
+		return nil
+	case c.base == nil || one.Position > c.base.Position:
+		c.ahead[string(one.RecordKey())] = *one
+		return nil
+	}
+	return c.counter(one)
+}
+
+// settle feeds what turned out to be no newer than the base.
+func (c *changelog) settle() error {
+	for key, one := range c.ahead {
+		if one.Position <= c.base.Position {
+			delete(c.ahead, key)
+			if err := c.counter(&one); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func (c *changelog) counter(one *schemas.Checkpoint) error {
+	c.counters++
+	key := one.RecordKey()
+	return c.feed.Counter(state.CounterPut{Hash: state.HashKey(key), Key: key, ID: one.OplogID, Position: one.Position})
+}
+
+// rewind takes an entry behind the base: the first one of a counter that is
+// ahead shows what the counter was before.
+func (c *changelog) rewind(e *schemas.Entry) error {
+	link := e.LinkToken
+	key := schemas.CounterKey(nil, e.InstanceID, e.BizType, link)
+	if _, ok := c.ahead[string(key)]; !ok {
+		return nil
+	}
+	delete(c.ahead, string(key))
+	if e.OplogID == 1 {
+		return nil
+	}
+	c.counters++
+	return c.feed.Counter(state.CounterPut{Hash: state.HashKey(key), Key: key, ID: e.OplogID - 1, Position: c.base.Position})
 }
 
 func (r *runner) checkBase(base *schemas.Base) error {
@@ -130,8 +184,8 @@ func (r *runner) checkBase(base *schemas.Base) error {
 
 // readOplog feeds dedupe keys and counters from the log's beginning to the
 // base's entry, and checks that the chain leads there.
-func (r *runner) readOplog(ctx context.Context, feed Feed, s span, at *state.Position) (entries int, err error) {
-	if at.Entry < 0 {
+func (r *runner) readOplog(ctx context.Context, c *changelog, s span, at *state.Position) (entries int, err error) {
+	if at.Entry < 0 && len(c.ahead) == 0 {
 		return 0, nil
 	}
 	reader := chain.Start()
@@ -140,9 +194,10 @@ func (r *runner) readOplog(ctx context.Context, feed Feed, s span, at *state.Pos
 	}
 	window := oplog.Window{Millis: r.rt.topo.Window.Milliseconds(), Bucket: r.rt.topo.Bucket.Milliseconds()}
 	oldest := window.Oldest(at.StreamTime)
+	met := at.Entry < 0 // the chain has led to the base
 	var e schemas.Entry
 	err = r.readSpan(ctx, r.rt.topo.Oplog.Name, s, func(rec *kgo.Record) error {
-		if reader.Position() >= at.Entry {
+		if met && len(c.ahead) == 0 {
 			return errEnough
 		}
 		if err := e.Decode(rec.Value); err != nil {
@@ -152,23 +207,38 @@ func (r *runner) readOplog(ctx context.Context, feed Feed, s span, at *state.Pos
 		if err != nil || v != chain.Accept {
 			return err
 		}
+		if met {
+			return c.rewind(&e)
+		}
 		entries++
 		at.OplogOffset = max(at.OplogOffset, rec.Offset)
-		return feedEntry(feed, &e, window.At(e.StreamTime), oldest)
+		if e.RequestOffset == at.Entry {
+			met = e.Chain == at.Chain
+		}
+		return feedEntry(c.feed, &e, window.At(e.StreamTime), oldest)
 	})
-	if err != nil && err != errEnough {
+	if err != nil && !errors.Is(err, errEnough) {
 		return entries, err
 	}
-	if reader.Position() != at.Entry || reader.Chain() != at.Chain {
-		return entries, &processor.ParkError{Partition: r.partition, Position: at.Entry,
-			Reason: fmt.Sprintf("the oplog does not lead to the changelog's base: it gives position %d, chain %x; the base says %d, %x", reader.Position(), reader.Chain(), at.Entry, at.Chain),
+	return entries, r.checkRestored(c, reader, at, met)
+}
+
+func (r *runner) checkRestored(c *changelog, reader *chain.Reader, at *state.Position, met bool) error {
+	switch {
+	case !met:
+		return &processor.ParkError{Partition: r.partition, Position: at.Entry,
+			Reason: fmt.Sprintf("the oplog does not lead to the changelog's base: it ends at position %d, chain %x; the base says %d, %x", reader.Position(), reader.Chain(), at.Entry, at.Chain),
 			Remedy: "the oplog was truncated or altered: restore the topic"}
+	case len(c.ahead) > 0:
+		return &processor.ParkError{Partition: r.partition, Position: at.Request,
+			Reason: fmt.Sprintf("%d counters of the changelog are newer than its base, and the oplog does not have their entries", len(c.ahead)),
+			Remedy: "the oplog was truncated: restore the topic"}
 	}
-	return entries, nil
+	return nil
 }
 
 func feedEntry(feed Feed, e *schemas.Entry, bucket, oldest int64) error {
-	req := schemas.Request{InstanceID: e.InstanceID, BizType: e.BizType, LinkToken: strings.Clone(e.LinkToken), ThirdMsgID: e.ThirdMsgID, Scope: e.Scope}
+	req := schemas.Request{InstanceID: e.InstanceID, BizType: e.BizType, LinkToken: e.LinkToken, ThirdMsgID: e.ThirdMsgID, Scope: e.Scope}
 	keys := oplog.KeysOf(nil, &req)
 	if bucket >= oldest {
 		if err := feed.Dedupe(state.DedupePut{Bucket: bucket, Key: keys.Dedupe, ID: e.OplogID}); err != nil {
@@ -178,7 +248,8 @@ func feedEntry(feed Feed, e *schemas.Entry, bucket, oldest int64) error {
 	return feed.Counter(state.CounterPut{Hash: keys.Counter, Key: keys.CounterText, ID: e.OplogID, Position: e.RequestOffset})
 }
 
-var errEnough = fmt.Errorf("enough")
+// errEnough ends a reading early.
+var errEnough = errors.New("enough")
 
 // readSpan reads the records of a span and reports progress.
 func (r *runner) readSpan(ctx context.Context, topic string, s span, visit func(*kgo.Record) error) error {

@@ -294,6 +294,4 @@ func (f *memFeed) Finish(at state.Position, changes []schemas.Change) error {
 	return f.store.Apply(&f.batch)
 }
 
-func (f *memFeed) Abort() {}
-
 func (w *world) admin() *kadm.Client { return kadm.NewClient(w.client) }

@@ -1,0 +1,55 @@
+# Tidemark. `make` prints this menu.
+SHELL := /bin/bash
+GO ?= go
+BIN := bin/tidemark
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+LDFLAGS := -s -w -X main.version=$(VERSION)
+FUZZTIME ?= 5s
+
+.PHONY: help
+help: ## print this menu
+	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: build
+build: ## build bin/tidemark
+	$(GO) build -trimpath -ldflags '$(LDFLAGS)' -o $(BIN) ./cmd/tidemark
+
+.PHONY: run
+run: build ## start everything on the embedded broker and play a day of flights through it
+	$(BIN) dev --data-dir data --demo
+
+.PHONY: test
+test: ## run all tests that need only Go, with the race detector
+	$(GO) vet ./...
+	$(GO) test -race -timeout 15m ./...
+
+.PHONY: test-kafka
+test-kafka: ## run the integration tests against a real Apache Kafka (needs Java 17 and Maven)
+	$(GO) test -tags kafka -count 1 -timeout 20m ./bench/broker ./cmd/...
+
+.PHONY: fuzz
+fuzz: ## run every fuzz target for FUZZTIME (default 5s)
+	@set -e; for pkg in $$($(GO) list ./...); do \
+	  for target in $$($(GO) test -list '^Fuzz' $$pkg | grep '^Fuzz' || true); do \
+	    echo "fuzz $$pkg $$target"; \
+	    $(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) $$pkg; \
+	  done; \
+	done
+
+.PHONY: lint
+lint: ## gofmt, vet, staticcheck and golangci-lint
+	@test -z "$$(gofmt -l $$(git ls-files '*.go'))" || { echo 'these files want gofmt:'; gofmt -l $$(git ls-files '*.go'); exit 1; }
+	$(GO) run honnef.co/go/tools/cmd/staticcheck@v0.8.2 ./...
+	$(GO) run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0 run
+
+.PHONY: bench-processor
+bench-processor: build ## throughput and latency beside Kafka Streams and the ceilings, on a real broker
+	$(GO) run ./bench/processor --tidemark $(BIN)
+
+.PHONY: bench-dedupe
+bench-dedupe: ## the dedupe store's layouts at 10 M keys
+	$(GO) run ./bench/dedupe
+
+.PHONY: clean
+clean: ## remove what was built and cached; data/ stays
+	rm -rf bin .cache

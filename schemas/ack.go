@@ -12,6 +12,7 @@ type Ack struct {
 	DeviceID   string // who received; also for single-device businesses, where the point is the target's
 	To         int64  // every id up to and including this is received
 	Time       int64  // epoch ms at the edge, for people
+	Entries    int64  // delivered entries that it newly confirms, for statistics
 }
 
 // RecordKey is the ack's compaction key: length-prefixed parts, so that no
@@ -32,7 +33,8 @@ func (a *Ack) Append(b []byte) []byte {
 	b = appendString(b, 3, a.Target)
 	b = appendString(b, 4, a.DeviceID)
 	b = appendInt(b, 5, a.To)
-	return appendInt(b, 6, a.Time)
+	b = appendInt(b, 6, a.Time)
+	return appendInt(b, 7, a.Entries)
 }
 
 // Decode reads the record's value. Strings alias b.
@@ -62,6 +64,8 @@ func (a *Ack) set(f field) error {
 		return f.int("to", &a.To)
 	case 6:
 		return f.int("time", &a.Time)
+	case 7:
+		return f.int("entries", &a.Entries)
 	}
 	return nil
 }

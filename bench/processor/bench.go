@@ -66,7 +66,7 @@ func benchmark(ctx context.Context, o *options) (err error) {
 	defer m.k.close()
 	results := &Results{
 		Began: time.Now(), Machine: report.ThisMachine(ctx), Kafka: broker.Version, Commit: report.Commit(ctx),
-		Work: o.work, Heap: o.heapMiB, Limit: o.quiet.share, WarmUp: o.latency.warmUp,
+		PeerArgs: o.peerArgs, Work: o.work, Heap: o.heapMiB, Limit: o.quiet.share, WarmUp: o.latency.warmUp,
 	}
 	for _, s := range picked {
 		results.Scenario = append(results.Scenario, Title{s.Name(), s.Title()})
@@ -114,7 +114,7 @@ func newMeasurer(o *options, b *broker.Broker, dir, jar string, prog *progress) 
 		return nil, err
 	}
 	env := &Env{
-		Brokers: b.Addrs(), Work: &o.work, Key: key, KeyFile: keyFile, Self: self, PeerJar: jar,
+		Brokers: b.Addrs(), Work: &o.work, Key: key, KeyFile: keyFile, Self: self, PeerJar: jar, PeerArgs: strings.Fields(o.peerArgs),
 		Tidemark: o.tidemark, TidemarkGroup: o.tidemarkGroup,
 	}
 	return &measurer{k: k, env: env, dir: dir, broker: b.Usage, prog: prog, limit: o.runLimit, quiet: o.quiet}, nil

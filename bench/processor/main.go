@@ -62,6 +62,7 @@ type options struct {
 	tidemarkGroup string
 	keyFile       string
 	peerDir       string
+	peerArgs      string
 	heapMiB       int
 	runLimit      time.Duration
 	limit         time.Duration
@@ -106,6 +107,7 @@ func (o *options) register(c *cobra.Command) {
 	f.StringVar(&o.tidemarkGroup, "tidemark-group", o.tidemarkGroup, "Tidemark's consumer group")
 	f.StringVar(&o.keyFile, "cluster-key-file", "", "key that signs the control records, 64 hex digits (default: a new one)")
 	f.StringVar(&o.peerDir, "peer", o.peerDir, "directory of the Kafka Streams peer")
+	f.StringVar(&o.peerArgs, "peer-args", "", "more arguments for the Kafka Streams peer, such as '--threads 4 --caching'")
 	f.IntVar(&o.heapMiB, "broker-heap", o.heapMiB, "the broker's Java heap, MiB")
 	f.DurationVar(&o.runLimit, "run-limit", o.runLimit, "time limit of one run of one program")
 	f.DurationVar(&o.limit, "limit", o.limit, "time limit of everything")

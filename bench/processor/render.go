@@ -49,7 +49,11 @@ func reportText(r *Results) string {
 	if r.Command != "" {
 		fmt.Fprintf(&b, "- Tidemark's command line: `%s`\n", r.Command)
 	}
+	if r.PeerArgs != "" {
+		fmt.Fprintf(&b, "- More arguments for the Kafka Streams peer: `%s`\n", r.PeerArgs)
+	}
 	fmt.Fprintf(&b, "\nMedian over the runs (smallest–largest). The broker, the harness and the program share the cores.\n")
+	aimsText(&b, r)
 	if len(r.Runs) > 0 {
 		throughputText(&b, r)
 	}
@@ -64,7 +68,7 @@ func throughputText(b *strings.Builder, r *Results) {
 	fmt.Fprintf(b, "\n## Throughput and cost\n\n![requests per second](%s)\n\n", throughputPlot)
 	cost := report.NewTable("program", "runs", "1,000 requests/s", "of the ceiling", "CPU-s per million", "broker's CPU-s per million", "peak RSS, MiB")
 	start := report.NewTable("program", "start-up, s", "CPU-s in it", "drained in, s")
-	ceiling := report.Collect(r.runsOf("pipe"), Run.PerSecond).Median
+	ceiling := report.Collect(r.runsOf(ceilingName), Run.PerSecond).Median
 	for _, s := range r.Scenario {
 		runs := r.runsOf(s.Name)
 		if len(runs) == 0 {
@@ -119,7 +123,7 @@ func latencyText(b *strings.Builder, r *Results, rate int) {
 	fmt.Fprintf(b, "\n## Latency at %s requests/s\n\n", report.Count(int64(rate)))
 	fmt.Fprintf(b, "Milliseconds from when a request was due to when a read_committed reader has its output; open loop.\n\n![latency](%s)\n\n", latencyPlot(rate))
 	table := report.NewTable("program", "runs", "p50", "p90", "p99", "p99.9", "max", "p50 of the pipe's", "p99 of the pipe's", "CPU, % of a core")
-	pipe50, pipe99 := at(r.latencyOf("pipe", rate), 50).Median, at(r.latencyOf("pipe", rate), 99).Median
+	pipe50, pipe99 := at(r.latencyOf(ceilingName, rate), 50).Median, at(r.latencyOf(ceilingName, rate), 99).Median
 	for _, s := range r.Scenario {
 		runs := r.latencyOf(s.Name, rate)
 		if len(runs) == 0 {

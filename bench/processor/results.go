@@ -19,6 +19,7 @@ type Results struct {
 	Kafka    string         `json:"kafka"`
 	Commit   string         `json:"commit"`
 	Command  string         `json:"command"` // Tidemark's command line, if it was measured
+	PeerArgs string         `json:"peerArgs"`
 	Work     workload       `json:"workload"`
 	Heap     int            `json:"brokerHeapMiB"`
 	Limit    float64        `json:"foreignLimit"`

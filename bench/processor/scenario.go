@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -34,6 +35,8 @@ type Env struct {
 	KeyFile string
 	Self    string // path of this program
 	PeerJar string // path of the Kafka Streams peer
+	// PeerArgs go behind the peer's own arguments.
+	PeerArgs []string
 	// Tidemark is a command line with {placeholders}; see tidemarkScenario.
 	Tidemark      string
 	TidemarkGroup string
@@ -164,7 +167,7 @@ func (s streamsScenario) Plan(env *Env, job Job) (Plan, error) {
 			"-Xms" + heap + "m", "-Xmx" + heap + "m", "-cp", env.PeerJar + ":" + filepath.Join(filepath.Dir(env.PeerJar), "lib", "*"), "io.tidemark.peer.Peer",
 			"--brokers", strings.Join(env.Brokers, ","), "--requests", job.Requests(), "--entries", out, "--application-id", job.ID,
 			"--state-dir", filepath.Join(job.Dir, "state"), "--dedupe", s.dedupe, "--commit-ms", strconv.Itoa(s.commitMillis),
-		}, s.more...),
+		}, append(slices.Clone(s.more), env.PeerArgs...)...),
 	}
 	if env.Want != nil {
 		p.Checks = map[string]checker{out: newEntryCheck(env.Work, env.Want, false)}

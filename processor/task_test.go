@@ -64,7 +64,7 @@ func (w *world) push(biz, link, id string) int64 {
 func (w *world) start(store Store) *Task {
 	task := New(w.cfg, store)
 	var e schemas.Entry
-	for offset := store.Position().OplogOffset + 1; offset < int64(len(w.log)); offset++ {
+	for offset := task.ReadFrom(); offset < int64(len(w.log)); offset++ {
 		record := w.log[offset]
 		if err := e.Decode(record); err != nil {
 			w.t.Fatal(err)
@@ -100,17 +100,24 @@ func (w *world) perform(task *Task) {
 		if len(out) == 0 {
 			return
 		}
-		for _, o := range out {
-			switch {
-			case o.Kind == Append:
-				w.log = append(w.log, o.Value)
-				task.Appended(o.Position, int64(len(w.log)-1))
-			case o.Kind == Marker:
-				w.log = append(w.log, o.Value)
-			default:
-				w.sides = append(w.sides, o)
-				task.Sent(o.Position)
+		w.write(task, out)
+	}
+}
+
+// write writes some outputs and acknowledges them.
+func (w *world) write(task *Task, out []Output) {
+	for _, o := range out {
+		switch {
+		case o.Kind == Append:
+			w.log = append(w.log, o.Value)
+			if err := task.Appended(o.Position, int64(len(w.log)-1)); err != nil {
+				w.t.Fatal(err)
 			}
+		case o.Kind == Marker:
+			w.log = append(w.log, o.Value)
+		default:
+			w.sides = append(w.sides, o)
+			task.Sent(o.Position)
 		}
 	}
 }

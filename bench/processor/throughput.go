@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/tidemarkio/tidemark/bench/child"
@@ -178,11 +179,15 @@ func (m *measurer) usage(program *child.Child) (own, broker child.Usage, err err
 }
 
 // until polls a condition as long as the program lives and there is time.
+// Errors that the broker calls passing are waited out.
 func (m *measurer) until(ctx context.Context, program *child.Child, what string, met func() (bool, error)) error {
 	for {
 		ok, err := met()
-		if ok || err != nil && ctx.Err() == nil {
+		if err != nil && !kerr.IsRetriable(err) && ctx.Err() == nil {
 			return err
+		}
+		if err == nil && ok {
+			return nil
 		}
 		select {
 		case <-ctx.Done():
@@ -230,9 +235,15 @@ func isControl(r *kgo.Record) bool {
 	return false
 }
 
-// clean removes what a job left behind.
+// clean removes what a job left behind. A group that is named after the job
+// comes to nobody's way: Kafka Streams does not leave its group when it ends,
+// and waiting for its session to end takes longer than most runs.
 func (m *measurer) clean(ctx context.Context, plan Plan, job Job) error {
-	if err := m.k.forget(ctx, plan.Group, append(plan.Topics, plan.Others...)...); err != nil {
+	group := plan.Group
+	if group == job.ID {
+		group = ""
+	}
+	if err := m.k.forget(ctx, group, append(plan.Topics, plan.Others...)...); err != nil {
 		return err
 	}
 	return os.RemoveAll(job.Dir)

@@ -510,6 +510,7 @@ func TestRestoreRefuses(t *testing.T) {
 		"a line missing":  lines[0] + strings.Join(lines[2:], ""),
 		"unknown line":    lines[0] + `{"future":1}` + "\n" + strings.Join(lines[1:], ""),
 		"garbage":         lines[0] + "garbage\n",
+		"more":            whole + "{}\n",
 	} {
 		if _, err := readLines(strings.NewReader(s)); err == nil {
 			t.Errorf("%s: is restored", name)

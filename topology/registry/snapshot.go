@@ -178,8 +178,12 @@ func readLines(r io.Reader) (*Model, error) {
 			if *l.End != count {
 				return nil, fmt.Errorf("%d lines, but it was written with %d", count, *l.End)
 			}
+			// To the very end, where the checksum is.
+			if in.Scan() {
+				return nil, errors.New("something follows its end")
+			}
 			m.takeLists(&lists, settings)
-			return m, nil
+			return m, in.Err()
 		}
 		if err := m.take(&l, &lists); err != nil {
 			return nil, fmt.Errorf("line %d: %w", count+2, err)

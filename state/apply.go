@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 
 	"github.com/cockroachdb/pebble/v2"
 )
@@ -58,7 +59,7 @@ func (t *Task) admit(b *Batch) error {
 }
 
 func admitPuts(keys []DedupePut, counters []CounterPut) error {
-	bytes := len(keys) * (dedupeKeyLen + 16)
+	bytes := len(keys) * 32
 	for i := range keys {
 		if p := &keys[i]; p.Bucket < 0 || p.Bucket > math.MaxUint32 || p.ID < 1 {
 			return fmt.Errorf("dedupe key %x: bucket %d (0 to %d), oplog id %d (from 1)", p.Key, p.Bucket, uint32(math.MaxUint32), p.ID)
@@ -79,25 +80,17 @@ func admitPuts(keys []DedupePut, counters []CounterPut) error {
 
 // stage puts all of a batch into Pebble's.
 func (t *Task) stage(pb *pebble.Batch, b *Batch) error {
-	if err := t.counters.advanceAll(b.Counters); err != nil {
+	if err := t.counters.advance(pb, b.Counters); err != nil {
 		return err
 	}
-	for i := range b.Counters {
-		if err := stageCounter(pb, &b.Counters[i], false); err != nil {
-			return err
-		}
-	}
+	t.counters.stage(pb, b.Counters, false)
 	if b.ExpireBefore > 0 {
 		t.dedupe.expire(pb, b.ExpireBefore)
 	}
-	for i := range b.Dedupe {
-		if p := &b.Dedupe[i]; p.Bucket >= b.ExpireBefore {
-			if err := t.dedupe.put(pb, p); err != nil {
-				return err
-			}
-		}
+	if err := t.dedupe.work(pb, len(b.Dedupe)); err != nil {
+		return err
 	}
-	t.dedupe.keep(pb, pagesPerApply)
+	t.dedupe.put(pb, alive(b.Dedupe, b.ExpireBefore))
 	if err := stageSettings(pb, t.hasInstance, b.Changes); err != nil {
 		return err
 	}
@@ -110,4 +103,14 @@ func (t *Task) stagePosition(pb *pebble.Batch, at Position) error {
 	copy(op.Key, keyPosition)
 	next.append(op.Value[:0])
 	return op.Finish()
+}
+
+// alive leaves out keys that expire in the batch that brings them.
+func alive(puts []DedupePut, before int64) []DedupePut {
+	for i := range puts {
+		if puts[i].Bucket < before {
+			return slices.DeleteFunc(slices.Clone(puts), func(p DedupePut) bool { return p.Bucket < before })
+		}
+	}
+	return puts
 }

@@ -125,7 +125,7 @@ func BenchmarkLastCold(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {
 		c := l.rng.IntN(len(l.counters))
-		if id, err := s.counters.stored(l.counters[c]); id == 0 || err != nil {
+		if id, err := s.counters.stored(&l.hashes[c]); id == 0 || err != nil {
 			b.Fatal(id, err)
 		}
 	}

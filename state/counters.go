@@ -1,11 +1,14 @@
 package state
 
 import (
+	"bytes"
+	"cmp"
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
 	"math/bits"
+	"slices"
 	"sync/atomic"
 
 	"github.com/cockroachdb/pebble/v2"
@@ -13,13 +16,23 @@ import (
 
 // counters is the last id of every (instance, business, link token): keys in
 // Pebble, and the hot ones in a cache that is written through.
+//
+// A counter's key is the hash of its name, which makes it short, and puts to
+// it cheap: the name is written once, under a key of its own.
 type counters struct {
 	db    *DB
 	cache counterCache
 	count atomic.Int64 // how many there are
-	buf   []byte
+	key   [hashKeyLen]byte
+	order []place
 
 	hits, misses atomic.Int64
+}
+
+// place is where a put stands in its batch; for sorting.
+type place struct {
+	prefix uint64 // of the hash
+	i      int
 }
 
 // CounterError says that a counter was to go back or stand still: an id would
@@ -38,22 +51,21 @@ func (e *CounterError) Error() string {
 }
 
 // last looks a counter up; 0: there is none.
-func (c *counters) last(h *Hash, key []byte) (int64, error) {
+func (c *counters) last(h *Hash) (int64, error) {
 	if id, ok := c.cache.get(h); ok {
 		c.hits.Add(1)
 		return id, nil
 	}
 	c.misses.Add(1)
-	id, err := c.stored(key)
+	id, err := c.stored(h)
 	if err == nil {
 		c.cache.put(h, id)
 	}
 	return id, err
 }
 
-func (c *counters) stored(key []byte) (int64, error) {
-	c.buf = counterKey(c.buf, key)
-	v, closer, err := c.db.get(c.buf)
+func (c *counters) stored(h *Hash) (int64, error) {
+	v, closer, err := c.db.get(hashKey(&c.key, kindCounter, h))
 	if err != nil || closer == nil {
 		return 0, err
 	}
@@ -61,85 +73,140 @@ func (c *counters) stored(key []byte) (int64, error) {
 	return id, errors.Join(err, closer.Close())
 }
 
-// advance checks that a counter grows, and has the cache know it.
-func (c *counters) advance(p *CounterPut) error {
-	id, err := c.last(&p.Hash, p.Key)
-	if err != nil {
-		return err
-	}
-	if p.ID <= id {
-		return &CounterError{Key: append([]byte(nil), p.Key...), Stored: id, Given: p.ID, Position: p.Position}
-	}
-	if id == 0 {
-		c.count.Add(1)
-	}
-	c.cache.put(&p.Hash, p.ID)
-	return nil
-}
-
-// advanceAll checks a whole batch. A counter may come in it more than once.
-func (c *counters) advanceAll(puts []CounterPut) error {
+// advance checks that a batch's counters grow, has the cache know them, and
+// stages the names of new ones. A counter may be in it more than once.
+func (c *counters) advance(b *pebble.Batch, puts []CounterPut) error {
 	c.cache.begin()
 	defer c.cache.end()
 	for i := range puts {
-		if err := c.advance(&puts[i]); err != nil {
+		p := &puts[i]
+		id, err := c.last(&p.Hash)
+		if err != nil {
 			return err
 		}
+		if p.ID <= id {
+			return &CounterError{Key: append([]byte(nil), p.Key...), Stored: id, Given: p.ID, Position: p.Position}
+		}
+		if id == 0 {
+			c.count.Add(1)
+			stageName(b, p)
+		}
+		c.cache.put(&p.Hash, p.ID)
 	}
 	return nil
 }
 
-// stage adds a counter's new value to a batch: to set it, or, while a store is
-// rebuilt, for the larger to win when it is read.
-func stageCounter(b *pebble.Batch, p *CounterPut, merge bool) error {
+func stageName(b *pebble.Batch, p *CounterPut) {
+	op := b.SetDeferred(hashKeyLen, len(p.Key))
+	hashKey((*[hashKeyLen]byte)(op.Key), kindName, &p.Hash)
+	copy(op.Value, p.Key)
+	_ = op.Finish() // fails for indexed batches only
+}
+
+// stage adds the new values to a batch: to set them, or, while a store is
+// rebuilt, for the larger to win when they are read. Sorted keys are cheaper
+// for Pebble; and of a counter that is set more than once only the last counts.
+func (c *counters) stage(b *pebble.Batch, puts []CounterPut, merge bool) {
+	c.order = c.order[:0]
+	for i := range puts {
+		c.order = append(c.order, place{binary.BigEndian.Uint64(puts[i].Hash[:]), i})
+	}
+	slices.SortFunc(c.order, func(a, b place) int {
+		if a.prefix != b.prefix {
+			return cmp.Compare(a.prefix, b.prefix)
+		}
+		return cmp.Compare(a.i, b.i)
+	})
+	for n, o := range c.order {
+		p := &puts[o.i]
+		if !merge && n+1 < len(c.order) && puts[c.order[n+1].i].Hash == p.Hash {
+			continue
+		}
+		stageCounter(b, p, merge)
+	}
+}
+
+func stageCounter(b *pebble.Batch, p *CounterPut, merge bool) {
 	var v [2 * binary.MaxVarintLen64]byte
 	value := appendCounter(v[:0], p.ID, p.Position)
 	var op *pebble.DeferredBatchOp
 	if merge {
-		op = b.MergeDeferred(1+len(p.Key), len(value))
+		op = b.MergeDeferred(hashKeyLen, len(value))
 	} else {
-		op = b.SetDeferred(1+len(p.Key), len(value))
+		op = b.SetDeferred(hashKeyLen, len(value))
 	}
-	op.Key[0] = kindCounter
-	copy(op.Key[1:], p.Key)
+	hashKey((*[hashKeyLen]byte)(op.Key), kindCounter, &p.Hash)
 	copy(op.Value, value)
-	return op.Finish()
+	_ = op.Finish()
 }
 
-// SweepCounters walks counters in the order of their keys, from the key that
-// the last call gave (nil: from the start), max of them at a time, and visits
-// those that changed after a request position. It gives the key to go on from;
-// nil says that all were walked. A visited put is valid until visit returns.
+// SweepCounters walks counters in a fixed order, from where the last call left
+// off (nil: from the start), max of them at a time, and visits those that
+// changed after a request position. It gives where to go on from; nil says that
+// all were walked. A visited put is valid until visit returns.
 func (t *Task) SweepCounters(from []byte, max int, changedAfter int64, visit func(CounterPut) error) (next []byte, err error) {
-	it, err := t.db.Pebble().NewIter(&pebble.IterOptions{LowerBound: counterKey(nil, from), UpperBound: []byte{kindCounter + 1}})
-	if err != nil {
-		return nil, fmt.Errorf("read store %s: %w", t.db.dir, err)
+	if from == nil {
+		from = []byte{kindCounter}
 	}
-	defer func() { err = errors.Join(err, it.Close()) }()
+	w := walker{db: t.db}
 	n := 0
-	for ok := it.First(); ok; ok = it.Next() {
+	err = t.db.scan(from, []byte{kindCounter + 1}, func(it *pebble.Iterator) error {
 		if n == max {
-			return append([]byte(nil), it.Key()[1:]...), nil
+			next = append([]byte(nil), it.Key()...)
+			return errStop
 		}
 		n++
-		if err := visitCounter(it, changedAfter, visit); err != nil {
-			return nil, err
-		}
-	}
-	return nil, it.Error()
+		return w.visit(it, changedAfter, visit)
+	})
+	return next, errors.Join(err, w.close())
 }
 
-func visitCounter(it *pebble.Iterator, changedAfter int64, visit func(CounterPut) error) error {
+// walker puts counters and their names together.
+type walker struct {
+	db    *DB
+	names *pebble.Iterator
+	key   [hashKeyLen]byte
+}
+
+// visit visits the counter that the iterator stands at, if it has changed.
+func (w *walker) visit(it *pebble.Iterator, changedAfter int64, visit func(CounterPut) error) error {
+	h, err := parseHash(kindCounter, it.Key())
+	if err != nil {
+		return err
+	}
 	v, err := it.ValueAndErr()
 	if err != nil {
 		return err
 	}
-	p := CounterPut{Key: it.Key()[1:]}
+	p := CounterPut{Hash: *h}
 	if p.ID, p.Position, err = parseCounter(v); err != nil || p.Position <= changedAfter {
 		return err
 	}
-	p.Hash = HashKey(p.Key)
+	if p.Key, err = w.name(h); err != nil {
+		return err
+	}
 	return visit(p)
+}
+
+func (w *walker) name(h *Hash) ([]byte, error) {
+	if w.names == nil {
+		var err error
+		if w.names, err = w.db.db.NewIter(&pebble.IterOptions{LowerBound: []byte{kindName}, UpperBound: []byte{kindName + 1}}); err != nil {
+			return nil, err
+		}
+	}
+	key := hashKey(&w.key, kindName, h)
+	if !w.names.SeekGE(key) || !bytes.Equal(w.names.Key(), key) {
+		return nil, errors.Join(fmt.Errorf("counter %x has no name: %w", *h, ErrFormat), w.names.Error())
+	}
+	return w.names.ValueAndErr()
+}
+
+func (w *walker) close() error {
+	if w.names == nil {
+		return nil
+	}
+	return w.names.Close()
 }
 
 // cacheWays is how many counters share a set of the cache.
@@ -209,6 +276,11 @@ func (c *counterCache) get(h *Hash) (int64, bool) {
 		return id, ok
 	}
 	return 0, false
+}
+
+func (c *counterCache) has(h *Hash) bool {
+	_, i := c.find(h)
+	return i >= 0
 }
 
 func (c *counterCache) put(h *Hash, id int64) {

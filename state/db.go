@@ -265,7 +265,11 @@ func (l quietLogger) Fatalf(format string, args ...any) {
 	l.db.fs.fail(fmt.Errorf(format, args...))
 }
 
-// scan visits the keys from one up to and without another.
+// errStop ends a scan early.
+var errStop = errors.New("enough")
+
+// scan visits the keys from one up to and without another, or until visit
+// gives errStop.
 func (db *DB) scan(from, to []byte, visit func(*pebble.Iterator) error) (err error) {
 	it, err := db.db.NewIter(&pebble.IterOptions{LowerBound: from, UpperBound: to})
 	if err != nil {
@@ -273,7 +277,9 @@ func (db *DB) scan(from, to []byte, visit func(*pebble.Iterator) error) (err err
 	}
 	defer func() { err = errors.Join(err, it.Close()) }()
 	for ok := it.First(); ok; ok = it.Next() {
-		if err := visit(it); err != nil {
+		if err := visit(it); errors.Is(err, errStop) {
+			return nil
+		} else if err != nil {
 			return err
 		}
 	}

@@ -1,339 +1,319 @@
 package state
 
 import (
-	"encoding/binary"
 	"errors"
 	"fmt"
-	"math"
 	"slices"
 	"sync/atomic"
 
 	"github.com/cockroachdb/pebble/v2"
 )
 
-// Sizes of a segment, in keys. The first of a bucket is small, each further
-// one twice as large, so that neither few keys cost much memory nor many keys
-// make many segments to ask.
-const (
-	segmentKeysMin = 64 << 10
-	segmentKeysMax = 4 << 20
-	// pagesPerApply bounds what a batch carries of filters that are to be kept.
-	pagesPerApply = 8
-)
+// tableKeys is how many keys of a bucket are kept in memory before they go to
+// a run. More makes fewer runs to ask and to merge, and costs 40 bytes each at most.
+const tableKeys = 64 << 10
 
-// dedupe is the dedupe keys of a task: an index of their segments.
+// dedupe is the dedupe keys of a task.
 //
-// A bucket of time is cut into segments, in the order in which keys came. Each
-// has a filter, so that a key that is not there, which is nearly always the
-// case, costs one cache line per segment and no look-up. A segment that is full
-// is sealed: its keys do not change any more, and its filter is written beside
-// them. A filter on disk is believed only if the segment's record says that it
-// is whole, and that is written after the filter's last page and taken back in
-// the batch that adds the next key. Pebble loses only newest batches, so a
-// filter that is believed is never behind its keys.
+// Keys of a bucket are first in a [table] in memory, and batch by batch in the
+// journal on disk. A full table becomes a run: pages of keys by the first bits
+// of their hash, written once and sorted by nothing else. Four runs of a size
+// are merged into one, some pages with every batch. So Pebble moves pages of
+// some hundred keys instead of keys, which is what makes a put cheap, and a
+// look-up that finds something reads one page.
 //
-// Over the memory limit the oldest filters stay on disk, and one page of them
-// is read instead.
+// Every run has a filter in memory, so that a key that is not there, which is
+// nearly always the case, costs a cache line per run and no read. Filters are
+// made anew from the runs at open; over the memory limit the largest runs have
+// none, and each of them costs every look-up a page.
+//
+// All that changes on disk, changes with the batch that it comes from: what a
+// crash leaves is always a journal and runs that belong together, and perhaps
+// pages of a merge that was not finished, which are removed at open.
 type dedupe struct {
-	db      *DB
-	limit   int64
-	keysMin int          // keys of a bucket's first segment
-	memory  atomic.Int64 // bytes of filters
+	db        *DB
+	limit     int64
+	tableKeys int // keys of a table; smaller in tests
 
-	segments []*segment // in order
-	unkept   []*segment // sealed, and their filters are not on disk yet
-
-	key  [dedupeKeyLen]byte
-	page [pageKeyLen]byte
-	buf  []byte
+	buckets []*bucket // by number
+	merges  []*merge  // under way, smallest first
+	spare   *table    // for the next bucket
+	pages   [][]byte  // scratch
+	key     [pageKeyLen]byte
 
 	// For [Task.Stats], which another goroutine may call.
-	total          atomic.Int64
+	memory         atomic.Int64 // bytes of filters
+	total          atomic.Int64 // keys
+	runs           atomic.Int64
 	falsePositives atomic.Int64
-	diskPages      atomic.Int64
+	unfiltered     atomic.Int64 // pages read because there was no filter
 }
 
-// segment is one run of keys.
-type segment struct {
-	segmentID
-	capacity int
-	keys     int
-	sealed   bool
-	whole    bool    // the filter on disk is that of the keys
-	filter   *filter // nil: on disk only
-	pages    int     // of the filter, written since it was sealed
+// bucket is the keys of one stretch of time.
+type bucket struct {
+	number  uint32
+	open    *table // what is in the journal; nil: nothing
+	journal uint32 // its first entry
+	written uint32 // the entry after its last
+	runs    []*run // older first
+	next    uint32 // the next run's id
 }
 
-func (s *segment) record() []byte {
-	b := []byte{flag(s.sealed), flag(s.whole), filterStyle}
-	b = binary.AppendUvarint(b, uint64(s.capacity))
-	return binary.AppendUvarint(b, uint64(s.keys))
-}
-
-func flag(b bool) byte {
-	if b {
-		return 1
-	}
-	return 0
-}
-
-// parse reads a record. Keys are exact if the filter is whole, or as of the
-// segment's beginning.
-func (s *segment) parse(v []byte) error {
-	bad := fmt.Errorf("segment %d of bucket %d: record %x: %w", s.number, s.bucket, v, ErrFormat)
-	if len(v) < 5 || v[0] > 1 || v[1] > 1 {
-		return bad
-	}
-	s.sealed, s.whole = v[0] == 1, v[1] == 1 && v[2] == filterStyle
-	capacity, n := binary.Uvarint(v[3:])
-	if n <= 0 || capacity == 0 || capacity > 1<<31 {
-		return bad
-	}
-	keys, m := binary.Uvarint(v[3+n:])
-	if m <= 0 || 3+n+m != len(v) || keys > 1<<40 {
-		return bad
-	}
-	s.capacity, s.keys = int(capacity), int(keys)
-	return nil
+// run is keys on disk that do not change.
+type run struct {
+	id      uint32
+	bits    uint8 // of the hash that name a page
+	keys    int
+	filter  *filter // nil: every look-up reads a page
+	merging bool
 }
 
 // find looks a key up in the buckets from oldest to newest, newest first.
 func (d *dedupe) find(h *Hash, oldest, newest int64) (int64, error) {
-	for i := len(d.segments) - 1; i >= 0; i-- {
-		s := d.segments[i]
-		if int64(s.bucket) > newest {
+	for i := len(d.buckets) - 1; i >= 0; i-- {
+		b := d.buckets[i]
+		if int64(b.number) > newest {
 			continue
 		}
-		if int64(s.bucket) < oldest {
+		if int64(b.number) < oldest {
 			break
 		}
-		if s.filter != nil && !s.filter.has(h) {
-			continue
+		if b.open != nil {
+			if id := b.open.find(h); id != 0 {
+				return id, nil
+			}
 		}
-		if id, err := d.probe(s, h); id != 0 || err != nil {
-			return id, err
+		for j := len(b.runs) - 1; j >= 0; j-- {
+			r := b.runs[j]
+			if r.filter != nil && !r.filter.has(h) {
+				continue
+			}
+			if id, err := d.read(b, r, h); id != 0 || err != nil {
+				return id, err
+			}
 		}
 	}
 	return 0, nil
 }
 
-// probe looks a key up in a segment that may have it.
-func (d *dedupe) probe(s *segment, h *Hash) (int64, error) {
-	if s.filter == nil {
-		if has, err := d.diskHas(s, h); !has {
-			return 0, err
-		}
-	}
-	v, closer, err := d.db.get(s.dedupeKey(&d.key, h))
+// read looks a key up in a run that may have it.
+func (d *dedupe) read(b *bucket, r *run, h *Hash) (int64, error) {
+	v, closer, err := d.db.get(pageKey(&d.key, b.number, r.id, pageOf(h, r.bits)))
 	if err != nil {
 		return 0, err
 	}
-	if closer == nil {
+	var id int64
+	if closer != nil {
+		id, err = findInPage(v, h)
+		err = errors.Join(err, closer.Close())
+	}
+	switch {
+	case r.filter == nil:
+		d.unfiltered.Add(1)
+	case id == 0:
 		d.falsePositives.Add(1)
-		return 0, nil
 	}
-	id, err := parseID(v)
-	return id, errors.Join(err, closer.Close())
+	return id, err
 }
 
-// diskHas is the filter's answer when it is on disk only.
-func (d *dedupe) diskHas(s *segment, h *Hash) (bool, error) {
-	block := blockOf(h, int(filterBytes(s.capacity)/(blockWords*8)))
-	d.diskPages.Add(1)
-	v, closer, err := d.db.get(s.pageKey(&d.page, block/pageBlocks))
-	if err != nil {
-		return false, err
+// put stages keys. Those of one bucket should stand together.
+func (d *dedupe) put(pb *pebble.Batch, puts []DedupePut) {
+	for len(puts) > 0 {
+		n := 1
+		for n < len(puts) && puts[n].Bucket == puts[0].Bucket {
+			n++
+		}
+		d.putBucket(pb, d.bucket(pb, uint32(puts[0].Bucket)), puts[:n])
+		puts = puts[n:]
 	}
-	if closer == nil || len(v) != pageBytes {
-		return false, fmt.Errorf("segment %d of bucket %d: page %d of its filter has %d bytes: %w", s.number, s.bucket, block/pageBlocks, len(v), ErrFormat)
-	}
-	has := pageHas(v, h, block)
-	return has, closer.Close()
 }
 
-// put stages a key.
-func (d *dedupe) put(b *pebble.Batch, p *DedupePut) error {
-	s, err := d.open(b, uint32(p.Bucket))
+func (d *dedupe) putBucket(pb *pebble.Batch, b *bucket, puts []DedupePut) {
+	had := b.open.len()
+	for i := range puts {
+		b.open.put(&puts[i].Key, puts[i].ID)
+	}
+	d.total.Add(int64(b.open.len() - had))
+	if b.open.len() >= d.tableKeys {
+		d.close(pb, b)
+		return
+	}
+	size := 0
+	for i := range puts {
+		size += entryLen(puts[i].ID)
+	}
+	op := pb.SetDeferred(journalKeyLen, size)
+	putJournalKey(op.Key, b.number, b.written)
+	v := op.Value[:0]
+	for i := range puts {
+		v = appendEntry(v, &puts[i].Key, puts[i].ID)
+	}
+	_ = op.Finish() // fails for indexed batches only
+	b.written++
+}
+
+// bucket gives a bucket with an open table. What is open in older ones will
+// hardly get another key, and gives its table to the new one.
+func (d *dedupe) bucket(pb *pebble.Batch, number uint32) *bucket {
+	i, ok := slices.BinarySearchFunc(d.buckets, number, func(b *bucket, n uint32) int { return int(int64(b.number) - int64(n)) })
+	if !ok {
+		d.buckets = slices.Insert(d.buckets, i, &bucket{number: number})
+	}
+	b := d.buckets[i]
+	if b.open == nil {
+		for _, older := range d.buckets[:i] {
+			if older.open != nil {
+				d.close(pb, older)
+			}
+		}
+		b.open, d.spare = d.spare, nil
+		if b.open == nil {
+			b.open = newTable()
+		}
+	}
+	return b
+}
+
+// close makes a run of a bucket's table.
+func (d *dedupe) close(pb *pebble.Batch, b *bucket) {
+	t := b.open
+	r := &run{id: b.next, keys: t.len(), bits: runBits(t.len())}
+	b.next++
+	r.filter = d.newFilter(r.keys)
+	if r.filter != nil {
+		for i := range t.entries {
+			r.filter.add(&t.entries[i].key)
+		}
+	}
+	pages := d.scratch(1 << r.bits)
+	for i := range t.entries {
+		e := &t.entries[i]
+		p := &pages[pageOf(&e.key, r.bits)]
+		*p = appendEntry(*p, &e.key, e.id)
+	}
+	stagePages(pb, b, r, 0, pages)
+	if b.written > b.journal {
+		var from, to [journalKeyLen]byte
+		putJournalKey(from[:], b.number, b.journal)
+		putJournalKey(to[:], b.number, b.written)
+		_ = pb.DeleteRange(from[:], to[:], nil)
+	}
+	b.journal = b.written
+	b.open = nil
+	t.reset()
+	d.spare = t
+	b.runs = append(b.runs, r)
+	d.runs.Add(1)
+	b.save(pb)
+}
+
+// stagePages writes the pages that hold something, from the first one on.
+func stagePages(pb *pebble.Batch, b *bucket, r *run, first uint32, pages [][]byte) {
+	for i, p := range pages {
+		if len(p) > 0 {
+			op := pb.SetDeferred(pageKeyLen, len(p))
+			putPageKey(op.Key, b.number, r.id, first+uint32(i))
+			copy(op.Value, p)
+			_ = op.Finish()
+		}
+	}
+}
+
+// scratch gives n empty pages, valid until the next call.
+func (d *dedupe) scratch(n int) [][]byte {
+	if cap(d.pages) < n {
+		d.pages = make([][]byte, n)
+	}
+	pages := d.pages[:n]
+	for i := range pages {
+		pages[i] = pages[i][:0]
+	}
+	return pages
+}
+
+// newFilter gives a filter for so many keys, unless the limit is reached and
+// no run with a larger one can do without.
+func (d *dedupe) newFilter(keys int) *filter {
+	need := filterBytes(keys)
+	for d.memory.Load()+need > d.limit {
+		largest := d.largest()
+		if largest == nil || largest.filter.bytes() <= need {
+			return nil
+		}
+		d.drop(largest)
+	}
+	d.memory.Add(need)
+	return newFilter(keys)
+}
+
+// largest is the run with the largest filter.
+func (d *dedupe) largest() (most *run) {
+	for _, b := range d.buckets {
+		for _, r := range b.runs {
+			if r.filter != nil && (most == nil || r.filter.bytes() > most.filter.bytes()) {
+				most = r
+			}
+		}
+	}
+	return most
+}
+
+func (d *dedupe) drop(r *run) {
+	if r.filter != nil {
+		d.memory.Add(-r.filter.bytes())
+		r.filter = nil
+	}
+}
+
+// expire stages the removal of the buckets before one. Tables end where runs
+// do, so a range over a whole bucket would be cut into a piece for every run
+// that there ever could have been; each that there is gets its own.
+func (d *dedupe) expire(pb *pebble.Batch, before int64) {
+	n := 0
+	for ; n < len(d.buckets) && int64(d.buckets[n].number) < before; n++ {
+		b := d.buckets[n]
+		_ = pb.DeleteRange(bucketKey(int64(b.number)), runKey(b.number, 0)[:recordKeyLen], nil)
+		d.abandon(pb, b)
+		for _, r := range b.runs {
+			d.remove(pb, b, r)
+		}
+		d.runs.Add(-int64(len(b.runs)))
+		d.total.Add(-b.keys())
+	}
+	d.buckets = slices.Delete(d.buckets, 0, n)
+}
+
+// remove stages the removal of a run's pages.
+func (d *dedupe) remove(pb *pebble.Batch, b *bucket, r *run) {
+	_ = pb.DeleteRange(runKey(b.number, r.id), runEnd(b.number, r.id), nil)
+	d.drop(r)
+}
+
+func (b *bucket) keys() int64 {
+	var n int64
+	if b.open != nil {
+		n = int64(b.open.len())
+	}
+	for _, r := range b.runs {
+		n += int64(r.keys)
+	}
+	return n
+}
+
+// load finds the buckets of a store that was opened.
+func (d *dedupe) load() error {
+	it, err := d.db.Pebble().NewIter(&pebble.IterOptions{LowerBound: []byte{kindDedupe}, UpperBound: []byte{kindDedupe + 1}})
 	if err != nil {
 		return err
 	}
-	if s.whole { // not any more: see dedupe
-		s.whole = false
-		d.save(b, s)
+	l := loader{d: d, it: it, batch: d.db.Pebble().NewBatch()}
+	err = errors.Join(l.run(), it.Close())
+	if err == nil && !l.batch.Empty() && !d.db.readOnly {
+		return d.db.Commit(l.batch, false)
 	}
-	s.filter.add(&p.Key)
-	s.keys++
-	d.total.Add(1)
-	var id [binary.MaxVarintLen64]byte
-	n := binary.PutUvarint(id[:], uint64(p.ID))
-	op := b.SetDeferred(dedupeKeyLen, n)
-	s.put(op.Key, tagKey)
-	copy(op.Key[segmentKeyLen:], p.Key[:])
-	copy(op.Value, id[:n])
-	return op.Finish()
+	return errors.Join(err, l.batch.Close())
 }
 
-func (s *segment) put(key []byte, tag byte) { s.segmentID.put(key, tag) }
-
-// open gives the segment that takes a bucket's next key.
-func (d *dedupe) open(b *pebble.Batch, bucket uint32) (*segment, error) {
-	var last *segment
-	for i := len(d.segments) - 1; i >= 0 && d.segments[i].bucket >= bucket; i-- {
-		if d.segments[i].bucket == bucket {
-			last = d.segments[i]
-			break
-		}
-	}
-	if last != nil && !last.sealed {
-		if last.keys < last.capacity {
-			return last, nil
-		}
-		d.seal(b, last)
-	}
-	next := segmentID{bucket: bucket}
-	if last != nil {
-		if last.number == math.MaxUint16 {
-			return nil, fmt.Errorf("state: dedupe bucket %d has %d segments, which is all it can have", bucket, 1<<16)
-		}
-		next.number = last.number + 1
-	}
-	return d.begin(b, next), nil
-}
-
-// begin starts a segment. What is open in older buckets will hardly get
-// another key.
-func (d *dedupe) begin(b *pebble.Batch, id segmentID) *segment {
-	for _, s := range d.segments {
-		if s.bucket < id.bucket && !s.sealed {
-			d.seal(b, s)
-		}
-	}
-	keys := min(d.keysMin<<min(id.number, 16), segmentKeysMax)
-	for keys > d.keysMin && filterBytes(keys) > d.limit/4 {
-		keys /= 2
-	}
-	s := &segment{segmentID: id, capacity: keys}
-	d.makeRoom(filterBytes(keys))
-	d.setFilter(s, newFilter(keys))
-	d.insert(s)
-	d.save(b, s)
-	return s
-}
-
-func (d *dedupe) insert(s *segment) {
-	i, _ := slices.BinarySearchFunc(d.segments, s.segmentID, func(a *segment, id segmentID) int {
-		if a.before(id) {
-			return -1
-		}
-		return 1
-	})
-	d.segments = slices.Insert(d.segments, i, s)
-}
-
-func (d *dedupe) seal(b *pebble.Batch, s *segment) {
-	s.sealed, s.pages = true, 0
-	d.save(b, s)
-	if !s.whole {
-		d.unkept = append(d.unkept, s)
-	}
-}
-
-func (d *dedupe) save(b *pebble.Batch, s *segment) {
-	_ = b.Set(s.segmentID.key(tagSegment), s.record(), nil)
-}
-
-// setFilter keeps the sum of memory right.
-func (d *dedupe) setFilter(s *segment, f *filter) {
-	if s.filter != nil {
-		d.memory.Add(-s.filter.bytes())
-	}
-	if f != nil {
-		d.memory.Add(f.bytes())
-	}
-	s.filter = f
-}
-
-// makeRoom forgets the oldest filters that are on disk.
-func (d *dedupe) makeRoom(need int64) {
-	for _, s := range d.segments {
-		if d.memory.Load()+need <= d.limit {
-			return
-		}
-		if s.sealed && s.whole && s.filter != nil {
-			d.setFilter(s, nil)
-		}
-	}
-}
-
-// keep stages some pages of filters that are not on disk yet.
-func (d *dedupe) keep(b *pebble.Batch, pages int) {
-	for len(d.unkept) > 0 && pages > 0 {
-		s := d.unkept[0]
-		for ; pages > 0 && s.pages < s.filter.pages(); s.pages++ {
-			d.keepPage(b, s, s.pages)
-			pages--
-		}
-		if s.pages < s.filter.pages() {
-			return
-		}
-		s.whole = true
-		d.save(b, s)
-		d.unkept = d.unkept[1:]
-		d.makeRoom(0)
-	}
-}
-
-func (d *dedupe) keepPage(b *pebble.Batch, s *segment, page int) {
-	op := b.SetDeferred(pageKeyLen, pageBytes)
-	s.pageKey(&d.page, page)
-	copy(op.Key, d.page[:])
-	s.filter.page(op.Value, page)
-	_ = op.Finish() // fails for indexed batches only
-}
-
-// keepAll writes every filter that is not on disk, before the store is closed,
-// so that the next start need not read the keys.
-func (d *dedupe) keepAll() error {
-	for _, s := range d.segments {
-		if s.whole || s.filter == nil {
-			continue
-		}
-		b := d.db.Pebble().NewBatch()
-		for page := range s.filter.pages() {
-			d.keepPage(b, s, page)
-			if b.Len() > 1<<20 {
-				if err := d.db.Commit(b, false); err != nil {
-					return err
-				}
-				b = d.db.Pebble().NewBatch()
-			}
-		}
-		s.whole = true
-		d.save(b, s)
-		if err := d.db.Commit(b, false); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// expire stages the removal of the buckets before one: a range for each, which
-// ends with the bucket's last segment. Tables end where segments do, so a range
-// to the bucket's end would make a table for each segment that there could be.
-func (d *dedupe) expire(b *pebble.Batch, before int64) {
-	n, first := 0, 0
-	for ; n < len(d.segments) && int64(d.segments[n].bucket) < before; n++ {
-		s := d.segments[n]
-		if n+1 == len(d.segments) || d.segments[n+1].bucket != s.bucket {
-			_ = b.DeleteRange(d.segments[first].start(), nextSegment(s.segmentID), nil)
-			first = n + 1
-		}
-	}
-	gone := d.segments[:n]
-	d.unkept = slices.DeleteFunc(d.unkept, func(s *segment) bool { return slices.Contains(gone, s) })
-	for _, s := range gone {
-		d.setFilter(s, nil)
-		d.total.Add(-int64(s.keys))
-	}
-	d.segments = slices.Delete(d.segments, 0, n)
+func (b *bucket) bad(r uint32, what string) error {
+	return fmt.Errorf("dedupe bucket %d, run %d: %s: %w", b.number, r, what, ErrFormat)
 }

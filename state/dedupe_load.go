@@ -1,100 +1,173 @@
 package state
 
 import (
-	"errors"
-	"fmt"
+	"cmp"
+	"encoding/binary"
+	"slices"
 
 	"github.com/cockroachdb/pebble/v2"
 )
 
-// load finds the segments of a store that was opened, and brings their filters
-// into memory, newest first.
-func (d *dedupe) load() error {
-	it, err := d.db.Pebble().NewIter(&pebble.IterOptions{LowerBound: []byte{kindDedupe}, UpperBound: []byte{kindDedupe + 1}})
-	if err != nil {
-		return err
+// save stages the bucket's record: which runs there are, and where the journal
+// begins.
+func (b *bucket) save(pb *pebble.Batch) { _ = pb.Set(recordKey(b.number), b.record(), nil) }
+
+func (b *bucket) record() []byte {
+	v := binary.AppendUvarint(nil, uint64(b.journal))
+	v = binary.AppendUvarint(v, uint64(b.next))
+	v = binary.AppendUvarint(v, uint64(len(b.runs)))
+	for _, r := range b.runs {
+		v = binary.AppendUvarint(v, uint64(r.id))
+		v = append(v, r.bits)
+		v = binary.AppendUvarint(v, uint64(r.keys))
 	}
-	err = d.loadFrom(it)
-	return errors.Join(err, it.Close())
+	return v
 }
 
-func (d *dedupe) loadFrom(it *pebble.Iterator) error {
-	for ok := it.First(); ok; ok = it.SeekGE(nextSegment(d.segments[len(d.segments)-1].segmentID)) {
-		s, err := readSegment(it)
-		if err != nil {
-			return err
+// parse reads a record.
+func (b *bucket) parse(v []byte) error {
+	ok := true
+	next := func(most uint64) uint64 {
+		n, used := binary.Uvarint(v)
+		if used <= 0 || n > most {
+			ok = false
+			return 0
 		}
-		d.segments = append(d.segments, s)
+		v = v[used:]
+		return n
 	}
-	if err := it.Error(); err != nil {
-		return err
-	}
-	for i := len(d.segments) - 1; i >= 0; i-- {
-		if err := d.loadFilter(it, d.segments[i]); err != nil {
-			return err
+	b.journal, b.next = uint32(next(1<<32-1)), uint32(next(1<<32-1))
+	b.written = b.journal
+	for range next(1 << 16) {
+		r := &run{id: uint32(next(1<<32 - 1)), bits: uint8(next(31))}
+		r.keys = int(next(1 << 40))
+		if !ok || r.id >= b.next || r.keys == 0 || r.bits < runBitsMin {
+			return b.bad(r.id, "record")
 		}
-		d.total.Add(int64(d.segments[i].keys))
+		b.runs = append(b.runs, r)
+	}
+	if !ok || len(v) > 0 {
+		return b.bad(0, "record")
 	}
 	return nil
 }
 
-// readSegment reads the record that the iterator stands at.
-func readSegment(it *pebble.Iterator) (*segment, error) {
-	id, tag, _, err := parseSegment(it.Key())
-	if err != nil {
-		return nil, err
-	}
-	if tag != tagSegment {
-		return nil, fmt.Errorf("segment %d of bucket %d has no record: %w", id.number, id.bucket, ErrFormat)
-	}
-	v, err := it.ValueAndErr()
-	if err != nil {
-		return nil, err
-	}
-	s := &segment{segmentID: id}
-	return s, s.parse(v)
+// loader reads the dedupe keys of a store at open.
+type loader struct {
+	d     *dedupe
+	it    *pebble.Iterator
+	batch *pebble.Batch // removes what unfinished merges left
 }
 
-// loadFilter brings a segment's filter into memory: from its pages if they are
-// whole and the limit allows, else from its keys.
-func (d *dedupe) loadFilter(it *pebble.Iterator, s *segment) error {
-	if s.whole {
-		if s.sealed && d.memory.Load()+filterBytes(s.capacity) > d.limit {
-			return nil
-		}
-		return d.loadPages(it, s)
-	}
-	f := newFilter(s.capacity)
-	keys := 0
-	for ok := it.SeekGE(s.segmentID.key(tagKey)); ok; ok = it.Next() {
-		id, _, rest, err := parseSegment(it.Key())
+func (l *loader) run() error {
+	for ok := l.it.First(); ok; ok = l.it.SeekGE(bucketKey(int64(l.last().number) + 1)) {
+		k, err := parseDedupe(l.it.Key())
 		if err != nil {
 			return err
 		}
-		if id != s.segmentID {
-			break
+		b := &bucket{number: k.bucket}
+		if k.tag == tagRecord {
+			if err := b.parse(l.it.Value()); err != nil {
+				return err
+			}
 		}
-		f.add((*Hash)(rest))
-		keys++
+		l.d.buckets = append(l.d.buckets, b)
 	}
-	s.keys = keys
-	d.setFilter(s, f)
-	if s.sealed {
-		d.unkept = append(d.unkept, s)
+	l.admit()
+	for _, b := range l.d.buckets {
+		if err := l.bucket(b); err != nil {
+			return err
+		}
+		l.d.total.Add(b.keys())
+		l.d.runs.Add(int64(len(b.runs)))
 	}
-	return it.Error()
+	return l.it.Error()
 }
 
-func (d *dedupe) loadPages(it *pebble.Iterator, s *segment) error {
-	f := newFilter(s.capacity)
-	ok := it.SeekGE(s.pageKey(&d.page, 0))
-	for page := range f.pages() {
-		if !ok || string(it.Key()) != string(s.pageKey(&d.page, page)) || len(it.Value()) != pageBytes {
-			return errors.Join(fmt.Errorf("segment %d of bucket %d: page %d of its filter is missing: %w", s.number, s.bucket, page, ErrFormat), it.Error())
-		}
-		f.setPage(page, it.Value())
-		ok = it.Next()
+func (l *loader) last() *bucket { return l.d.buckets[len(l.d.buckets)-1] }
+
+// admit gives filters to the smallest runs, as far as the limit goes.
+func (l *loader) admit() {
+	var runs []*run
+	for _, b := range l.d.buckets {
+		runs = append(runs, b.runs...)
 	}
-	d.setFilter(s, f)
-	return it.Error()
+	slices.SortFunc(runs, func(a, b *run) int { return cmp.Compare(a.keys, b.keys) })
+	for _, r := range runs {
+		r.filter = l.d.newFilter(r.keys)
+	}
+}
+
+// bucket reads a bucket's journal and pages, in the order of their keys.
+func (l *loader) bucket(b *bucket) error {
+	counts := make(map[uint32]int)
+	for ok := l.it.SeekGE(bucketKey(int64(b.number))); ok; {
+		k, err := parseDedupe(l.it.Key())
+		if err != nil {
+			return err
+		}
+		if k.bucket != b.number {
+			break
+		}
+		switch k.tag {
+		case tagJournal:
+			err = l.journal(b, k)
+		case tagPage:
+			r := b.find(k.run)
+			if r == nil || r.filter == nil {
+				ok = l.skip(b, k.run, r == nil)
+				continue
+			}
+			var n int
+			n, err = l.page(r)
+			counts[r.id] += n
+		}
+		if err != nil {
+			return err
+		}
+		ok = l.it.Next()
+	}
+	for _, r := range b.runs {
+		if r.filter != nil && counts[r.id] != r.keys {
+			return b.bad(r.id, "keys are missing")
+		}
+	}
+	return l.it.Error()
+}
+
+func (b *bucket) find(id uint32) *run {
+	for _, r := range b.runs {
+		if r.id == id {
+			return r
+		}
+	}
+	return nil
+}
+
+func (l *loader) journal(b *bucket, k dedupeKey) error {
+	if k.entry < b.journal {
+		return b.bad(0, "journal before its beginning")
+	}
+	if b.open == nil {
+		b.open = newTable()
+	}
+	b.written = k.entry + 1
+	return eachEntry(l.it.Value(), func(h *Hash, id int64) { b.open.put(h, id) })
+}
+
+func (l *loader) page(r *run) (n int, err error) {
+	err = eachEntry(l.it.Value(), func(h *Hash, _ int64) {
+		r.filter.add(h)
+		n++
+	})
+	return n, err
+}
+
+// skip goes to the next run. Pages of one that no record names are from a
+// merge that a crash cut short.
+func (l *loader) skip(b *bucket, id uint32, remove bool) bool {
+	if remove {
+		l.d.remove(l.batch, b, &run{id: id})
+	}
+	return l.it.SeekGE(runEnd(b.number, id))
 }

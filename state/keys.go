@@ -16,118 +16,128 @@ const (
 	kindCounter = 'c'
 	kindDedupe  = 'd'
 	kindMeta    = 'm'
+	kindName    = 'n'
 	kindSetting = 's'
 )
 
-// What stands behind bucket and segment in a dedupe key.
+// What stands behind the bucket in a dedupe key.
 const (
-	tagSegment = 0 // the segment's record
-	tagPage    = 1 // a page of its filter
-	tagKey     = 2 // a dedupe key
+	tagRecord  = 'b' // the bucket's runs
+	tagJournal = 'j' // keys of one batch
+	tagPage    = 'p' // a page of a run
 )
 
 const (
-	segmentKeyLen = 1 + 4 + 2 + 1
-	pageKeyLen    = segmentKeyLen + 4
-	dedupeKeyLen  = segmentKeyLen + len(Hash{})
+	bucketKeyLen  = 1 + 4
+	recordKeyLen  = bucketKeyLen + 1
+	journalKeyLen = bucketKeyLen + 1 + 4
+	pageKeyLen    = bucketKeyLen + 1 + 4 + 4
 )
 
 var errKey = errors.New("not a key of this layout")
 
-// segmentID names a segment of the dedupe keys.
-type segmentID struct {
-	bucket uint32
-	number uint16
+// dedupeKey is a dedupe key, taken apart.
+type dedupeKey struct {
+	bucket    uint32
+	tag       byte
+	entry     uint32 // tagJournal
+	run, page uint32 // tagPage
 }
 
-func (s segmentID) before(t segmentID) bool {
-	return s.bucket < t.bucket || s.bucket == t.bucket && s.number < t.number
+func parseDedupe(key []byte) (k dedupeKey, err error) {
+	if len(key) < recordKeyLen || key[0] != kindDedupe {
+		return k, fmt.Errorf("dedupe key %x: %w", key, errKey)
+	}
+	k.bucket, k.tag = binary.BigEndian.Uint32(key[1:]), key[bucketKeyLen]
+	switch rest := key[recordKeyLen:]; {
+	case k.tag == tagJournal && len(key) == journalKeyLen:
+		k.entry = binary.BigEndian.Uint32(rest)
+	case k.tag == tagPage && len(key) == pageKeyLen:
+		k.run, k.page = binary.BigEndian.Uint32(rest), binary.BigEndian.Uint32(rest[4:])
+	case k.tag == tagRecord && len(key) == recordKeyLen:
+	default:
+		return k, fmt.Errorf("dedupe key %x: %w", key, errKey)
+	}
+	return k, nil
 }
 
-// put writes the key's head; b has room for it.
-func (s segmentID) put(b []byte, tag byte) {
-	b[0] = kindDedupe
-	binary.BigEndian.PutUint32(b[1:], s.bucket)
-	binary.BigEndian.PutUint16(b[5:], s.number)
-	b[7] = tag
+// bucketKey is where a bucket's keys begin; that of the next is where they end.
+func bucketKey(bucket int64) []byte {
+	if bucket > math.MaxUint32 {
+		return []byte{kindDedupe + 1}
+	}
+	return binary.BigEndian.AppendUint32([]byte{kindDedupe}, uint32(bucket))
 }
 
-func (s segmentID) key(tag byte) []byte {
-	b := make([]byte, segmentKeyLen)
-	s.put(b, tag)
-	return b
+func recordKey(bucket uint32) []byte { return append(bucketKey(int64(bucket)), tagRecord) }
+
+// putJournalKey and putPageKey write into keys that have their length.
+func putJournalKey(key []byte, bucket, entry uint32) {
+	key[0], key[bucketKeyLen] = kindDedupe, tagJournal
+	binary.BigEndian.PutUint32(key[1:], bucket)
+	binary.BigEndian.PutUint32(key[recordKeyLen:], entry)
 }
 
-func (s segmentID) pageKey(b *[pageKeyLen]byte, page int) []byte {
-	s.put(b[:], tagPage)
-	binary.BigEndian.PutUint32(b[segmentKeyLen:], uint32(page))
+func putPageKey(key []byte, bucket, run, page uint32) {
+	key[0], key[bucketKeyLen] = kindDedupe, tagPage
+	binary.BigEndian.PutUint32(key[1:], bucket)
+	binary.BigEndian.PutUint32(key[recordKeyLen:], run)
+	binary.BigEndian.PutUint32(key[recordKeyLen+4:], page)
+}
+
+func pageKey(b *[pageKeyLen]byte, bucket, run, page uint32) []byte {
+	putPageKey(b[:], bucket, run, page)
 	return b[:]
 }
 
-func (s segmentID) dedupeKey(b *[dedupeKeyLen]byte, h *Hash) []byte {
-	s.put(b[:], tagKey)
-	copy(b[segmentKeyLen:], h[:])
-	return b[:]
-}
-
-// parseSegment reads the head of a dedupe key, and gives the rest.
-func parseSegment(key []byte) (id segmentID, tag byte, rest []byte, err error) {
-	if len(key) < segmentKeyLen || key[0] != kindDedupe {
-		return id, 0, nil, fmt.Errorf("dedupe key %x: %w", key, errKey)
-	}
-	id = segmentID{binary.BigEndian.Uint32(key[1:]), binary.BigEndian.Uint16(key[5:])}
-	tag, rest = key[7], key[segmentKeyLen:]
-	ok := false
-	switch tag {
-	case tagSegment:
-		ok = len(rest) == 0
-	case tagPage:
-		ok = len(rest) == pageKeyLen-segmentKeyLen
-	case tagKey:
-		ok = len(rest) == len(Hash{})
-	}
-	if !ok {
-		return id, 0, nil, fmt.Errorf("dedupe key %x: %w", key, errKey)
-	}
-	return id, tag, rest, nil
-}
-
-// start is where the segment's keys begin; that of the next is where they end.
-func (s segmentID) start() []byte { return s.key(0)[:segmentKeyLen-1] }
-
-// nextSegment is where the keys behind a segment's begin.
-func nextSegment(s segmentID) []byte {
-	s.number++
-	if s.number == 0 {
-		s.bucket++
-		if s.bucket == 0 {
-			return []byte{kindDedupe + 1}
-		}
-	}
-	return s.start()
-}
-
-// spanEnd says where the table that starts with key must end, so that tables
-// do not mix kinds or segments: a segment that is full is then never written
-// again by compactions of newer keys, and an expired bucket is whole tables.
+// spanEnd says where the table that starts with key must end. Tables do not mix
+// kinds, nor runs: a run that is written has no table in common with a later
+// one, so Pebble never has to write it again, and one that is removed is whole
+// tables, which go without being read.
 func spanEnd(key []byte) []byte {
 	switch {
 	case len(key) == 0 || key[0] < kindCounter:
 		return []byte{kindCounter}
 	case key[0] == kindDedupe:
-		var head [segmentKeyLen - 1]byte
-		copy(head[:], key)
-		return nextSegment(segmentID{binary.BigEndian.Uint32(head[1:]), binary.BigEndian.Uint16(head[5:])})
+		var k [pageKeyLen]byte
+		copy(k[:], key)
+		if k[bucketKeyLen] < tagPage {
+			return append(bucketKey(int64(binary.BigEndian.Uint32(k[1:]))), tagPage)
+		}
+		return runEnd(binary.BigEndian.Uint32(k[1:]), binary.BigEndian.Uint32(k[recordKeyLen:]))
 	case key[0] < kindSetting:
 		return []byte{key[0] + 1}
 	}
 	return nil
 }
 
-// counterKey is the store's key of a counter.
-func counterKey(b, key []byte) []byte {
-	b = append(b[:0], kindCounter)
-	return append(b, key...)
+// runKey is where the pages of a run begin.
+func runKey(bucket, run uint32) []byte {
+	return binary.BigEndian.AppendUint32(append(bucketKey(int64(bucket)), tagPage), run)
+}
+
+// runEnd is where they end.
+func runEnd(bucket, run uint32) []byte {
+	if run == math.MaxUint32 {
+		return bucketKey(int64(bucket) + 1)
+	}
+	return runKey(bucket, run+1)
+}
+
+// hashKeyLen is the length of keys of counters and of their names.
+const hashKeyLen = 1 + len(Hash{})
+
+func hashKey(b *[hashKeyLen]byte, kind byte, h *Hash) []byte {
+	b[0] = kind
+	copy(b[1:], h[:])
+	return b[:]
+}
+
+func parseHash(kind byte, key []byte) (*Hash, error) {
+	if len(key) != hashKeyLen || key[0] != kind {
+		return nil, fmt.Errorf("key %x of kind %c: %w", key, kind, errKey)
+	}
+	return (*Hash)(key[1:]), nil
 }
 
 // appendCounter is a counter's value. A request offset is at least -1.
@@ -145,15 +155,6 @@ func parseCounter(v []byte) (id, position int64, err error) {
 		}
 	}
 	return 0, 0, fmt.Errorf("counter value %x: %w", v, ErrFormat)
-}
-
-// parseID reads the value of a dedupe key.
-func parseID(v []byte) (int64, error) {
-	id, n := binary.Uvarint(v)
-	if n <= 0 || n != len(v) || id == 0 || id > math.MaxInt64 {
-		return 0, fmt.Errorf("dedupe value %x: %w", v, ErrFormat)
-	}
-	return int64(id), nil
 }
 
 // Settings keys are an instance, or an instance and a business. Names are

@@ -42,7 +42,7 @@ func (db *DB) options(s *Shared, cfg *DBConfig) *pebble.Options {
 
 		// A compaction as soon as a look-up would have to search two runs of
 		// level 0: look-ups are what the hot path does most.
-		L0CompactionThreshold: 2,
+		L0CompactionThreshold: 4,
 		// Pebble would make writers wait inside its lock, where no failure can
 		// reach them. Ours wait outside.
 		L0StopWritesThreshold:      stopLevel0,

@@ -95,16 +95,17 @@ func (t *Task) feeding() error {
 
 func (t *Task) stageFeed(b *pebble.Batch, f *Feed) error {
 	for i := range f.Counters {
-		if err := stageCounter(b, &f.Counters[i], true); err != nil {
-			return err
+		// The cache is of no other use now: it spares names that were written.
+		if p := &f.Counters[i]; !t.counters.cache.has(&p.Hash) {
+			stageName(b, p)
+			t.counters.cache.put(&p.Hash, p.ID)
 		}
 	}
-	for i := range f.Dedupe {
-		if err := t.dedupe.put(b, &f.Dedupe[i]); err != nil {
-			return err
-		}
+	t.counters.stage(b, f.Counters, true)
+	if err := t.dedupe.work(b, len(f.Dedupe)); err != nil {
+		return err
 	}
-	t.dedupe.keep(b, pagesPerApply)
+	t.dedupe.put(b, f.Dedupe)
 	if f.Progress != nil {
 		_ = b.Set(keyRestore, f.Progress, nil)
 	}
@@ -144,9 +145,10 @@ func (t *Task) FinishRestore(at Position, settings []schemas.Change) error {
 // countCounters counts, and checks that none is ahead of the position.
 func (t *Task) countCounters(at int64) (count int64, err error) {
 	var ahead *AheadError
+	w := walker{db: t.db}
 	err = t.db.scan([]byte{kindCounter}, []byte{kindCounter + 1}, func(it *pebble.Iterator) error {
 		count++
-		return visitCounter(it, at, func(p CounterPut) error {
+		return w.visit(it, at, func(p CounterPut) error {
 			if ahead == nil {
 				ahead = &AheadError{Key: append([]byte(nil), p.Key...), ID: p.ID, Position: p.Position, At: at}
 			}
@@ -154,7 +156,7 @@ func (t *Task) countCounters(at int64) (count int64, err error) {
 			return nil
 		})
 	})
-	if err == nil && ahead != nil {
+	if err = errors.Join(err, w.close()); err == nil && ahead != nil {
 		err = ahead
 	}
 	return count, err

@@ -248,8 +248,8 @@ func open(t testing.TB, s *Shared, cfg TaskConfig) *Task {
 	if err != nil {
 		t.Fatal(err)
 	}
-	// Many segments with few keys, and filters that do not fit into memory.
-	task.dedupe.keysMin, task.dedupe.limit = 16, 6*pageBytes
+	// Many runs with few keys, and filters that do not fit into memory.
+	task.dedupe.tableKeys, task.dedupe.limit = 16, 1<<10
 	return task
 }
 

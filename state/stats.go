@@ -14,7 +14,8 @@ type Stats struct {
 
 	CounterHits, CounterMisses int64 // of the counters' cache
 	FilterFalsePositives       int64 // look-ups that a filter should have spared
-	FilterDiskPages            int64 // look-ups that read a filter from disk
+	DedupeRuns                 int64 // that a look-up asks, in memory
+	UnfilteredReads            int64 // pages read because a run's filter did not fit into memory
 	Commits, Flushes           int64
 	CompactionWaits            int64 // commits that waited for compactions
 	CompactedBytes             int64 // written by compactions
@@ -39,7 +40,8 @@ func (t *Task) Stats() Stats {
 		CounterHits:          t.counters.hits.Load(),
 		CounterMisses:        t.counters.misses.Load(),
 		FilterFalsePositives: t.dedupe.falsePositives.Load(),
-		FilterDiskPages:      t.dedupe.diskPages.Load(),
+		DedupeRuns:           t.dedupe.runs.Load(),
+		UnfilteredReads:      t.dedupe.unfiltered.Load(),
 		Commits:              t.db.commits.Load(),
 		Flushes:              t.db.flushes.Load(),
 		CompactionWaits:      t.db.waits.Load(),

@@ -118,7 +118,7 @@ func (s *Shared) OpenTask(cfg TaskConfig) (*Task, error) {
 		return nil, err
 	}
 	t := &Task{db: db, shared: s}
-	t.dedupe.db, t.dedupe.limit, t.dedupe.keysMin = db, cfg.FilterBytes, segmentKeysMin
+	t.dedupe.db, t.dedupe.limit, t.dedupe.tableKeys = db, cfg.FilterBytes, tableKeys
 	t.counters.db, t.counters.cache = db, newCounterCache(cfg.CounterBytes)
 	if err := t.load(); err != nil {
 		// Nothing was written: close without the flush.
@@ -174,12 +174,13 @@ func (t *Task) Original(key Hash, oldest, newest int64) (int64, error) {
 	return t.dedupe.find(&key, oldest, newest)
 }
 
-// Last is a counter's last oplog id; 0: none. key is what h is the hash of.
-func (t *Task) Last(h Hash, key []byte) (int64, error) {
+// Last is a counter's last oplog id; 0: none. h is the hash of its key, and the
+// only name that is asked for.
+func (t *Task) Last(h Hash, _ []byte) (int64, error) {
 	if err := t.ready(); err != nil {
 		return 0, err
 	}
-	return t.counters.last(&h, key)
+	return t.counters.last(&h)
 }
 
 func (t *Task) ready() error {
@@ -208,15 +209,9 @@ func (t *Task) Flush() error { return t.db.Flush() }
 // see [DB.FlushQuiet].
 func (t *Task) FlushQuiet() (bool, error) { return t.db.FlushQuiet() }
 
-// Close writes out all that the next start would have to gather, and closes.
-// For a store that has failed it gives that error.
-func (t *Task) Close() error {
-	var err error
-	if t.db.Failed() == nil {
-		err = t.dedupe.keepAll()
-	}
-	if cerr := t.db.Close(); err == nil {
-		err = cerr
-	}
-	return err
-}
+// Close flushes, so that the next start has nothing to repeat, and closes. For
+// a store that has failed it gives that error.
+func (t *Task) Close() error { return t.db.Close() }
+
+// Pebble gives the store itself, for reading and figures.
+func (t *Task) Pebble() *pebble.DB { return t.db.Pebble() }

@@ -1,0 +1,124 @@
+package edge
+
+import (
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"net/url"
+	"strconv"
+	"strings"
+
+	"github.com/zeebo/xxh3"
+
+	"github.com/tidemarkio/tidemark/connectors/edge/session"
+	"github.com/tidemarkio/tidemark/schemas"
+)
+
+// A resume cursor is what an SSE client shows as Last-Event-ID: points by
+// business, as in the syncPoints parameter, behind a tag that says whose they
+// are. A cursor of another user or device is passed over: its points are of
+// other logs.
+//
+//	tag;A:7,B:3
+
+// cursorTag names who a cursor belongs to.
+func cursorTag(id *session.Identity) string {
+	h := xxh3.New()
+	for _, part := range []string{id.InstanceID, id.UserID, id.DeviceID} {
+		_, _ = h.WriteString(strconv.Itoa(len(part)))
+		_, _ = h.WriteString(":")
+		_, _ = h.WriteString(part)
+	}
+	var sum [4]byte
+	full := h.Sum64()
+	for i := range sum {
+		sum[i] = byte(full >> (8 * i))
+	}
+	return hex.EncodeToString(sum[:])
+}
+
+// appendCursor appends where a client is when it has read the first of the
+// spans: those behind it are not in its hands yet.
+func appendCursor(b []byte, tag string, s *session.Session, spans []session.Span) []byte {
+	b = append(b, tag...)
+	sep := byte(';')
+	s.Cursor(func(bizType string, point int64) {
+		for i := len(spans) - 1; i > 0; i-- {
+			if spans[i].BizType == bizType {
+				point = spans[i].From
+			}
+		}
+		b = append(b, sep)
+		sep = ','
+		b = append(b, escapeBiz(bizType)...)
+		b = append(b, ':')
+		b = strconv.AppendInt(b, point, 10)
+	})
+	if sep == ';' {
+		b = append(b, sep)
+	}
+	return b
+}
+
+// escapeBiz keeps a business's name apart from what stands around it. Most
+// need nothing.
+func escapeBiz(name string) string {
+	for i := range len(name) {
+		if c := name[i]; c <= ' ' || c >= 0x7f || strings.IndexByte("%,:;", c) >= 0 {
+			return url.QueryEscape(name)
+		}
+	}
+	return name
+}
+
+// unescapeBiz reads what escapeBiz wrote, or a plain name.
+func unescapeBiz(s string) string {
+	if !strings.ContainsAny(s, "%+") {
+		return s
+	}
+	if name, err := url.QueryUnescape(s); err == nil && escapeBiz(name) == s {
+		return name
+	}
+	return s
+}
+
+// pointsMax bounds a list of points; a session has no more businesses.
+const pointsMax = schemas.MaxInterests
+
+// parsePoints reads "A:3,B:0".
+func parsePoints(s string) (map[string]int64, error) {
+	points := make(map[string]int64)
+	for len(s) > 0 {
+		var one string
+		one, s, _ = strings.Cut(s, ",")
+		at := strings.LastIndexByte(one, ':')
+		if at <= 0 {
+			return nil, fmt.Errorf("%.60q is not of the form business:id", one)
+		}
+		id, err := strconv.ParseInt(one[at+1:], 10, 64)
+		if err != nil || id < 0 {
+			return nil, fmt.Errorf("%.60q: the id must be a whole number from 0 on", one)
+		}
+		points[unescapeBiz(one[:at])] = id
+		if len(points) > pointsMax {
+			return nil, fmt.Errorf("more than %d businesses", pointsMax)
+		}
+	}
+	return points, nil
+}
+
+var errCursor = errors.New("it is not a cursor of this server")
+
+// parseCursor reads a resume cursor. ours is false if it is another's, whose
+// points do not count.
+func parseCursor(s, tag string) (points map[string]int64, ours bool, err error) {
+	head, rest, ok := strings.Cut(s, ";")
+	if !ok || len(head) != 8 || strings.Trim(head, "0123456789abcdef") != "" {
+		return nil, false, errCursor
+	}
+	points, err = parsePoints(rest)
+	if err != nil {
+		return nil, false, fmt.Errorf("%w: %w", errCursor, err)
+	}
+	return points, head == tag, nil
+}

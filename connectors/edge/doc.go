@@ -1,0 +1,45 @@
+// Package edge holds the long connections: it follows the oplog into local
+// views, and pushes to every client what it has not got yet, in order.
+//
+// # Contract
+//
+// A [Server] consumes the oplog, acks and broadcast topics by assignment (no
+// consumer group), from the offsets in its views; one fetch becomes one batch.
+// What cannot go on (an offset out of range, a chain that does not follow, a
+// record of a newer release) parks the partition with a reason: its clients
+// stay connected and get what the view holds, the others notice nothing, and
+// nothing is wiped.
+//
+// Clients come by Server-Sent Events (GET /sync/stream, POST /sync/ack) or by
+// the native protocol of schemas/session.proto over WebSocket (GET /sync/ws)
+// or TCP. Behind all of them is one session.Session. Acknowledged sync points
+// go to the acks topic and are answered when that has them; who is online goes
+// to the presence topic.
+//
+// # Goroutines
+//
+// Run owns all: one reads the topics, a few flush (one per processor), one
+// turns the timing wheel, one writes leases and sweeps; and per connection one
+// that waits for bytes from the client, without a buffer. Run returns when all
+// have ended.
+//
+// # How a push travels
+//
+//	feed       a fetch is applied to the view: reader's rule, one batch
+//	partition  sessions that follow the log get a bit set, and are queued
+//	flusher    asks the session what to write from its cursor on, and writes
+//	           it without blocking; all that is there goes in one write
+//
+// There is no queue per client. One that does not read costs its cursor, the
+// rest of one write, and a goroutine that waits for its socket.
+//
+// # Non-obvious
+//
+// Locks are taken in this order: a client's, then a partition's, then a
+// flusher's. Whoever holds a partition's lock touches clients only through
+// their atomic bits.
+//
+// The newest entries of logs that somebody follows stay in memory for a while,
+// encoded once per wire form: see tail. Non-persistent entries are nowhere
+// else.
+package edge

@@ -1,0 +1,83 @@
+package edge
+
+import (
+	"sync"
+	"sync/atomic"
+
+	"github.com/tidemarkio/tidemark/connectors/edge/session"
+	"github.com/tidemarkio/tidemark/state/view"
+)
+
+// globals are the entries that are for everybody: one shared copy, and in
+// every session no more than a place in it. Nobody is told when it grows:
+// global entries wait for the next connect or foreground.
+type globals struct {
+	store   *view.Global
+	metrics *metrics
+	parked  atomic.Pointer[string]
+	repeats atomic.Int64
+	orphans atomic.Int64
+
+	mu    sync.Mutex
+	live  map[view.Log]*liveLog
+	tails tails
+}
+
+func newGlobals(g *view.Global, tailBytes int, m *metrics) *globals {
+	return &globals{store: g, metrics: m, live: make(map[view.Log]*liveLog), tails: tails{bytesMax: tailBytes}}
+}
+
+func (g *globals) park(reason string) { g.parked.CompareAndSwap(nil, &reason) }
+
+// read visits what is in the log after an id.
+func (g *globals) read(l view.Log, after int64, visit func(*session.Entry) bool) error {
+	head, err := g.store.Head(l)
+	if err != nil || after >= head {
+		return err
+	}
+	g.mu.Lock()
+	var tail []*session.Entry
+	to := head
+	if ll := g.live[l]; ll != nil && len(ll.tail) > 0 {
+		tail, to = ll.fromTail(after)
+	}
+	g.mu.Unlock()
+	goOn, err := readView(g.store, l, after, to, visit)
+	if err != nil {
+		return err
+	}
+	for _, e := range tail {
+		if !goOn {
+			break
+		}
+		goOn = visit(e)
+	}
+	return nil
+}
+
+// apply takes what a fetch brought of a broadcast partition.
+func (g *globals) apply(partition int32, records []view.Record) error {
+	out, err := g.store.Apply(partition, records)
+	g.repeats.Add(int64(out.Repeats))
+	g.orphans.Add(int64(out.Orphans))
+	g.metrics.applied(&out)
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for i := range out.Entries {
+		a := &out.Entries[i]
+		e, derr := newEntry(a.Record)
+		if derr != nil {
+			return derr
+		}
+		e.NonPersistent = false
+		l := view.Log{InstanceID: e.InstanceID, BizType: e.BizType}
+		ll := g.live[l]
+		if ll == nil {
+			ll = new(liveLog)
+			g.live[l] = ll
+		}
+		e.Written = a.Time
+		g.tails.add(ll, e, len(a.Record))
+	}
+	return err
+}

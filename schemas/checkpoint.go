@@ -130,6 +130,9 @@ func (c *Checkpoint) set(f field) error {
 	case 5:
 		return f.int("position", &c.Position)
 	case 6:
+		if err := f.nested("base"); err != nil {
+			return err
+		}
 		c.Base = new(Base)
 		return eachField(bytes.Clone(f.data), c.Base.set)
 	}
@@ -160,6 +163,9 @@ func (s *Base) set(f field) error {
 	case 9:
 		return f.text("cluster_key", &s.ClusterKey)
 	case 10:
+		if err := f.nested("changes"); err != nil {
+			return err
+		}
 		var ch Change
 		if err := ch.Decode(f.data); err != nil {
 			return err

@@ -148,6 +148,9 @@ func (c *Control) set(f field) error {
 	case 4:
 		return f.int("rules", &c.Rules)
 	case 5:
+		if err := f.nested("changes"); err != nil {
+			return err
+		}
 		var ch Change
 		if err := ch.Decode(f.data); err != nil {
 			return err

@@ -94,20 +94,22 @@ func CheckJSON(b []byte) error {
 	if !utf8.Valid(b) {
 		return fmt.Errorf("%w: not UTF-8", ErrJSONSyntax)
 	}
-	if err := scanJSON(b); err != nil {
+	surrogate, err := scanJSON(b)
+	if err != nil {
 		return err
 	}
 	if !json.Valid(b) {
 		return fmt.Errorf("%w", ErrJSONSyntax)
 	}
-	return nil
+	return surrogate
 }
 
-func scanJSON(b []byte) error {
+// scanJSON looks at what a decoder does not: err is a syntax error, surrogate
+// the complaint about a text that is JSON for the rest.
+func scanJSON(b []byte) (surrogate, err error) {
 	var (
-		depth     int
-		inString  bool
-		surrogate error
+		depth    int
+		inString bool
 	)
 	for i := 0; i < len(b); i++ {
 		c := b[i]
@@ -121,22 +123,22 @@ func scanJSON(b []byte) error {
 			}
 			i += n - 1
 		case inString && c < 0x20:
-			return fmt.Errorf("%w: control character in a string at byte %d", ErrJSONSyntax, i)
+			return nil, fmt.Errorf("%w: control character in a string at byte %d", ErrJSONSyntax, i)
 		case inString:
 		case c == '"':
 			inString = true
 		case c == '{' || c == '[':
 			if depth++; depth > MaxJSONDepth {
-				return fmt.Errorf("%w: nested deeper than %d", ErrJSONSyntax, MaxJSONDepth)
+				return nil, fmt.Errorf("%w: nested deeper than %d", ErrJSONSyntax, MaxJSONDepth)
 			}
 		case c == '}' || c == ']':
 			depth--
 		}
 	}
 	if depth != 0 || inString {
-		return fmt.Errorf("%w: it ends early", ErrJSONSyntax)
+		return nil, fmt.Errorf("%w: it ends early", ErrJSONSyntax)
 	}
-	return surrogate
+	return surrogate, nil
 }
 
 // scanEscape measures the escape sequence that b starts with, both halves of a

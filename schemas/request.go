@@ -2,6 +2,7 @@ package schemas
 
 import (
 	"fmt"
+	"strings"
 )
 
 // Scopes of a request and of a business.
@@ -119,7 +120,7 @@ func (r *Request) Decode(contentType string, value []byte) error {
 	if len(value) > MaxRequestBytes {
 		return fmt.Errorf("request of %d bytes: over the limit of %d", len(value), MaxRequestBytes)
 	}
-	switch contentType {
+	switch mediaType(contentType) {
 	case ContentProtobuf:
 		return r.DecodeProto(value)
 	case ContentJSON:
@@ -130,5 +131,15 @@ func (r *Request) Decode(contentType string, value []byte) error {
 		}
 		return r.DecodeProto(value)
 	}
-	return fmt.Errorf("content-type %q: use %s or %s", contentType, ContentProtobuf, ContentJSON)
+	return fmt.Errorf("content-type %.60q: use %s or %s", contentType, ContentProtobuf, ContentJSON)
+}
+
+// mediaType leaves out parameters, as in "application/json; charset=utf-8",
+// and the case, neither of which says anything here.
+func mediaType(contentType string) string {
+	if contentType == "" || contentType == ContentProtobuf || contentType == ContentJSON {
+		return contentType
+	}
+	t, _, _ := strings.Cut(contentType, ";")
+	return strings.ToLower(strings.TrimSpace(t))
 }

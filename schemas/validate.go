@@ -75,7 +75,7 @@ func (r *Request) checkFormats() Fault {
 	if r.Scope != "" && r.Scope != ScopeSpecified && r.Scope != ScopeGlobal {
 		return Fault{ArgsInvalid, fmt.Sprintf("scope %q: use specified or global", r.Scope)}
 	}
-	if r.OSType != "" && !strings.EqualFold(r.OSType, "ios") && !strings.EqualFold(r.OSType, "android") {
+	if r.OSType != "" && !isOS(r.OSType, "ios") && !isOS(r.OSType, "android") {
 		return Fault{ArgsInvalid, fmt.Sprintf("osType %q: use iOS or Android, or leave it out for both", r.OSType)}
 	}
 	if r.ValidTimeEnd < 0 || r.ValidTimeEnd > MaxValidTime {
@@ -96,6 +96,10 @@ func (r *Request) checkVersions() Fault {
 	}
 	return Fault{}
 }
+
+// isOS compares without case. Of equal length, so that no letter counts that
+// merely folds to one of ASCII.
+func isOS(s, name string) bool { return len(s) == len(name) && strings.EqualFold(s, name) }
 
 func tooLong(field string, limit int) Fault {
 	return Fault{ArgsInvalid, fmt.Sprintf("%s is over %d characters", field, limit)}

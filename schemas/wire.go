@@ -88,8 +88,9 @@ func eachField(b []byte, visit func(field) error) error {
 	return nil
 }
 
-// text stores a string field; a wrong wire type or bytes that are not UTF-8
-// are errors, as in every protobuf runtime.
+// text stores a string field. Bytes that are not UTF-8 are an error, as in
+// every protobuf runtime, and so is a wrong wire type, which other runtimes
+// pass over: a producer with another .proto file should hear of it.
 func (f field) text(name string, to *string) error {
 	if f.typ != protowire.BytesType {
 		return fmt.Errorf("field %s: wrong wire type %d", name, f.typ)

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"sync"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kbin"
@@ -25,15 +24,18 @@ const (
 // conn is a connection whose reader sees whole, checked frames only.
 type conn struct {
 	net.Conn
-	l    *Listener
-	in   *bufio.Reader
-	once sync.Once
+	l  *Listener
+	in *bufio.Reader
 
+	// Of the one goroutine that reads.
 	buf      []byte // kept between small frames
+	large    []byte // the current frame, if it is a large one
 	out      []byte // what is left of the frame being handed out
-	held     int64  // of the frames in flight
+	silent   int64  // bytes of the last frame, if it gets no answer
 	places   []place
 	producer int64 // the last one admitted, plus one
+
+	shares shares
 }
 
 // Read hands out the current frame, then reads and checks the next one.
@@ -48,8 +50,10 @@ func (c *conn) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-// Write sends an answer; a client that does not take it is cut off.
+// Write sends one answer; a client that does not take it is cut off. The
+// broker makes one call for each request that has an answer, in their order.
 func (c *conn) Write(p []byte) (int, error) {
+	defer c.shares.answered()
 	if err := c.SetWriteDeadline(time.Now().Add(writeTimeout)); err != nil {
 		return 0, err
 	}
@@ -58,25 +62,24 @@ func (c *conn) Write(p []byte) (int, error) {
 
 // Close closes the connection; more than once does no harm.
 func (c *conn) Close() error {
-	err := net.ErrClosed
-	c.once.Do(func() {
-		err = c.Conn.Close()
-		c.l.open.Add(-1)
-		c.l.conns.Done()
-	})
+	if !c.shares.close() {
+		return net.ErrClosed
+	}
+	err := c.Conn.Close()
+	c.l.open.Add(-1)
+	c.l.conns.Done()
 	return err
 }
 
 // next reads one frame, checks it and lays it out. The reader before us
 // closes the connection on any error.
 func (c *conn) next() error {
-	c.release()
+	c.recycle()
 	frame, err := c.read()
 	if err == nil {
 		frame, err = c.check(frame)
 	}
 	if err != nil {
-		c.release()
 		var refusal refusal
 		if errors.As(err, &refusal) {
 			c.l.complain(c.RemoteAddr(), err)
@@ -85,6 +88,17 @@ func (c *conn) next() error {
 	}
 	c.out = frame
 	return nil
+}
+
+// recycle is for when the last frame has been handed out.
+func (c *conn) recycle() {
+	c.shares.give(c.silent)
+	c.silent = 0
+	if n := cap(c.large); n > 0 && n <= pooledFrame {
+		b := c.large
+		c.l.buffers.Put(&b)
+	}
+	c.large = nil
 }
 
 // refusal is an error that the client is to blame for.
@@ -156,24 +170,21 @@ func admit(head [frameClient]byte) (int, error) {
 
 // room finds memory for a frame; a large one waits for its share.
 func (c *conn) room(n int) ([]byte, error) {
-	if n > smallFrame {
-		if err := c.l.frames.Acquire(c.l.ctx, int64(n)); err != nil {
-			return nil, net.ErrClosed
+	if n <= smallFrame {
+		if n > cap(c.buf) {
+			c.buf = make([]byte, n, max(n, readBuffer))
 		}
-		c.held = int64(n)
-		return make([]byte, n), nil
+		return c.buf[:n], nil
 	}
-	if n > cap(c.buf) {
-		c.buf = make([]byte, n, max(n, 4<<10))
+	if err := c.shares.take(c.l.ctx, int64(n)); err != nil {
+		return nil, err
 	}
-	return c.buf[:n], nil
-}
-
-func (c *conn) release() {
-	if c.held > 0 {
-		c.l.frames.Release(c.held)
-		c.held = 0
+	if b, ok := c.l.buffers.Get().(*[]byte); ok && cap(*b) >= n {
+		c.large = (*b)[:n]
+	} else {
+		c.large = make([]byte, n, max(n, pooledFrame/4))
 	}
+	return c.large, nil
 }
 
 // check walks the frame and changes it where it must be changed.
@@ -182,6 +193,7 @@ func (c *conn) check(frame []byte) ([]byte, error) {
 	version := int16(binary.BigEndian.Uint16(frame[frameVer:]))
 	s := lookup(key)
 	if version > s.max {
+		c.shares.await(0)
 		return newerVersions(frame, version), nil
 	}
 	body, err := s.afterHeader(frame, version)
@@ -194,7 +206,28 @@ func (c *conn) check(frame []byte) ([]byte, error) {
 	for _, at := range c.places {
 		c.apply(at.note, body[at.start:], at.end-at.start)
 	}
-	return frame, nil
+	return frame, c.account(len(frame), body)
+}
+
+// account says what the frame's share of memory waits for: its answer, or,
+// when the client wants none, nothing; so that such a frame must be small.
+func (c *conn) account(n int, body []byte) error {
+	share := int64(0)
+	if n > smallFrame {
+		share = int64(n)
+	}
+	for _, at := range c.places {
+		if at.note != noteAcks || binary.BigEndian.Uint16(body[at.start:]) != 0 {
+			continue
+		}
+		if n > MaxOtherBytes {
+			return refusef("a Produce of %d bytes with acks=0, over the limit of %d: use acks=1 or all", n, MaxOtherBytes)
+		}
+		c.silent = share
+		return nil
+	}
+	c.shares.await(share)
+	return nil
 }
 
 // afterHeader is the body behind a request's header.

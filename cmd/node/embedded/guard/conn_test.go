@@ -234,6 +234,14 @@ func TestLargeFramesShareTheirBudget(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p, l := guarded(io.Discard)
 		var clients, brokers []net.Conn
+		holding := func() (n int) {
+			for _, b := range brokers {
+				if s := &b.(*conn).shares; s.held > 0 && !s.closed {
+					n++
+				}
+			}
+			return n
+		}
 		for range 4 { // three times 80 MiB fit
 			client, broker := p.dial(t, l)
 			clients, brokers = append(clients, client), append(brokers, broker)
@@ -244,13 +252,15 @@ func TestLargeFramesShareTheirBudget(t *testing.T) {
 			go func() { _, _ = broker.Read(make([]byte, 4)) }()
 			synctest.Wait()
 		}
-		if l.frames.TryAcquire(80 << 20) {
-			t.Error("the frames begun do not count")
+		if got := holding(); got != 3 {
+			t.Errorf("%d of four frames are being read", got)
 		}
-		time.Sleep(frameTimeout) // three give up, the fourth gets its share
-		synctest.Wait()
-		if l.frames.TryAcquire(200 << 20) {
-			t.Error("the fourth frame was never begun")
+		for _, b := range brokers[:2] {
+			b.Close()
+		}
+		synctest.Wait() // the fourth has its share now
+		if got := holding(); got != 2 {
+			t.Errorf("%d of two frames are being read", got)
 		}
 		for i := range clients {
 			clients[i].Close()
@@ -259,8 +269,65 @@ func TestLargeFramesShareTheirBudget(t *testing.T) {
 		l.Close()
 		synctest.Wait()
 		if !l.frames.TryAcquire(MaxInFlightBytes) {
-			t.Error("the budget is not given back")
+			t.Error("some of the budget is gone")
 		}
+	})
+}
+
+// TestSharesWaitForAnswers: a frame counts until it is answered, and one that
+// nobody answers until it has been handed on.
+func TestSharesWaitForAnswers(t *testing.T) {
+	large := func(acks int16, size int) []byte {
+		req := kmsg.NewPtrProduceRequest()
+		req.Acks = acks
+		topic := kmsg.NewProduceRequestTopic()
+		topic.Partitions = []kmsg.ProduceRequestTopicPartition{{Records: make([]byte, size)}}
+		req.Topics = append(req.Topics, topic)
+		return request(req, 9)
+	}
+	synctest.Test(t, func(t *testing.T) {
+		p, l := guarded(io.Discard)
+		client, broker := p.dial(t, l)
+		c := broker.(*conn)
+		hand := func(frame []byte) error {
+			go func() { _, _ = client.Write(frame) }()
+			_, err := io.ReadFull(broker, make([]byte, len(frame)))
+			return err
+		}
+		held := func(want int64) {
+			t.Helper()
+			if c.shares.held != want {
+				t.Errorf("held are %d bytes, want %d", c.shares.held, want)
+			}
+		}
+		one, two := large(-1, 100<<10), large(1, 200<<10)
+		small := large(-1, 10)
+		for _, frame := range [][]byte{one, small, two} {
+			if err := hand(frame); err != nil {
+				t.Fatal(err)
+			}
+		}
+		held(int64(len(one) + len(two)))
+		go func() { _, _ = io.Copy(io.Discard, client) }()
+		for _, want := range []int64{int64(len(two)), int64(len(two)), 0, 0} {
+			if _, err := broker.Write([]byte("answer")); err != nil {
+				t.Fatal(err)
+			}
+			held(want)
+		}
+		if err := hand(large(0, 300<<10)); err != nil {
+			t.Fatal(err)
+		}
+		if err := hand(small); err != nil {
+			t.Fatal(err)
+		}
+		held(0)
+		if err := hand(large(0, MaxOtherBytes)); err == nil {
+			t.Error("a large frame that wants no answer was let through")
+		}
+		broker.Close()
+		client.Close()
+		l.Close()
 	})
 }
 

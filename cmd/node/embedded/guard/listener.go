@@ -23,8 +23,9 @@ const (
 	MaxFrameBytes = 100 << 20
 	// MaxOtherBytes bounds every other request.
 	MaxOtherBytes = 1 << 20
-	// MaxInFlightBytes bounds the frames over smallFrame that are being read
-	// at one time, all connections together; a reader waits for its share.
+	// MaxInFlightBytes bounds the frames over smallFrame that are being read or
+	// have no answer yet, all connections together; a reader waits for its
+	// share. (Each is there twice while it is handed on.)
 	MaxInFlightBytes = 256 << 20
 	// MaxFetchBytes and minFetchBytes bound the answer to one fetch: its share
 	// of fetchBudget, by the connections open.
@@ -36,6 +37,7 @@ const (
 	MaxProducers = 250_000
 
 	smallFrame   = 64 << 10
+	pooledFrame  = 2 << 20 // the largest that is kept for another
 	readBuffer   = 4 << 10
 	idleTimeout  = 10 * time.Minute // between requests; Kafka's connections.max.idle.ms
 	frameTimeout = 30 * time.Second // for the rest of a frame, once it has begun
@@ -46,14 +48,15 @@ const (
 // Listener hands out guarded connections. Make it with [New].
 type Listener struct {
 	net.Listener
-	logger *slog.Logger
-	ready  <-chan struct{}
-	ctx    context.Context // ends when the listener closes
-	cancel context.CancelFunc
-	frames *semaphore.Weighted
-	codecs *codecs
-	open   atomic.Int64
-	conns  sync.WaitGroup
+	logger  *slog.Logger
+	ready   <-chan struct{}
+	ctx     context.Context // ends when the listener closes
+	cancel  context.CancelFunc
+	frames  *semaphore.Weighted
+	codecs  *codecs
+	buffers sync.Pool // of *[]byte, for large frames
+	open    atomic.Int64
+	conns   sync.WaitGroup
 
 	mu        sync.Mutex
 	producers map[int64]struct{}
@@ -90,7 +93,7 @@ func (l *Listener) Accept() (net.Conn, error) {
 		case err == nil:
 			l.open.Add(1)
 			l.conns.Add(1)
-			return &conn{Conn: raw, l: l, in: bufio.NewReaderSize(raw, readBuffer)}, nil
+			return &conn{Conn: raw, l: l, in: bufio.NewReaderSize(raw, readBuffer), shares: shares{budget: l.frames}}, nil
 		case l.ctx.Err() != nil:
 			return nil, net.ErrClosed
 		}

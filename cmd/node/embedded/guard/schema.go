@@ -40,6 +40,7 @@ const (
 	noteMaxBytes       // int32: cap of a fetch's answer
 	noteSession        // int32: id of a fetch session; its epoch follows
 	noteGroupType      // string: kind of consumer group
+	noteAcks           // int16: acknowledgements that a producer asks for
 )
 
 // field is one part of a body, in the order of the wire.
@@ -93,7 +94,7 @@ func with(head []field, tail ...field) []field { return append(head, tail...) }
 // CreateTopics above 4 (the answers hold nulls that Java's tools trip over).
 var shapes = []shape{
 	{key: keyProduce, name: "Produce", min: 3, max: 12, flexible: 9, body: []field{
-		str, i16, i32, list(str, list(i32, raw.as(noteRecords))),
+		str, i16.as(noteAcks), i32, list(str, list(i32, raw.as(noteRecords))),
 	}},
 	{key: keyFetch, name: "Fetch", min: 4, max: 18, flexible: 12, knownTags: 2, body: []field{
 		i32.until(14), i32, i32, i32.as(noteMaxBytes), b1, i32.since(7).as(noteSession), i32.since(7),

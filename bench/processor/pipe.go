@@ -19,7 +19,7 @@ const (
 	pipePoll          = 10_000 // records taken at once
 	txnRecords        = 20_000 // requests in one transaction at most
 	txnAge            = 100 * time.Millisecond
-	txnTimeout        = 10 * time.Second
+	txnTimeout        = 40 * time.Second
 	fetchPartitionMax = 1 << 20 // bytes
 )
 

@@ -25,7 +25,7 @@ type Pool struct {
 
 var (
 	edges    = []int64{0, 0, 1, 1, 2, 3, -1, -1, -2, 7, 100, 30_000, math.MaxInt32, math.MinInt32, math.MaxInt64, math.MinInt64, math.MaxInt16}
-	strings_ = []string{"", "a", "\x00", "..", "consumer", "range", "-1", "0"}
+	texts = []string{"", "a", "\x00", "..", "consumer", "range", "-1", "0"}
 )
 
 // Make makes up a request of a key in a version; nil if there is no such key.
@@ -107,7 +107,7 @@ func (m *maker) text() string {
 	if n := len(m.p.Strings); n > 0 && m.r.IntN(4) > 0 {
 		return m.p.Strings[m.r.IntN(n)]
 	}
-	return strings_[m.r.IntN(len(strings_))]
+	return texts[m.r.IntN(len(texts))]
 }
 
 func (m *maker) id(v reflect.Value) {

@@ -31,9 +31,8 @@ func (t *Task) Apply(b *Batch) error {
 	}
 	pb := t.db.db.NewBatch()
 	if err := t.stage(pb, b); err != nil {
-		err = fmt.Errorf("apply batch up to request %d: %w", b.Position.Request, errors.Join(err, pb.Close()))
-		t.db.Fail(err)
-		return fmt.Errorf("store %s: %w", t.db.dir, err)
+		t.db.Fail(fmt.Errorf("apply batch up to request %d: %w", b.Position.Request, errors.Join(err, pb.Close())))
+		return t.db.Failed()
 	}
 	if err := t.db.Commit(pb, false); err != nil {
 		return err

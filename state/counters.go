@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"math/bits"
 	"slices"
 	"sync/atomic"
 
@@ -208,122 +207,6 @@ func (w *walker) close() error {
 	}
 	return w.names.Close()
 }
-
-// cacheWays is how many counters share a set of the cache.
-const cacheWays = 8
-
-// counterCache is a table of sets of eight counters. What was not used since
-// the hand last came by is replaced.
-//
-// Between begin and end nothing that was put is forgotten, because Pebble does
-// not have it yet: what is replaced in a set that was put into goes to spilled.
-type counterCache struct {
-	sets    []counterSet
-	spilled map[Hash]int64
-	batch   uint32 // counts batches; never 0
-	open    bool
-}
-
-type counterSet struct {
-	low, high  [cacheWays]uint64 // the hash, in halves
-	id         [cacheWays]int64
-	full, used uint8 // bit per way
-	hand       uint8
-	batch      uint32 // that last put into this set
-}
-
-const counterSetBytes = cacheWays*24 + 8
-
-// newCounterCache takes at most so many bytes.
-func newCounterCache(bytes int64) counterCache {
-	n := max(1, uint64(bytes/counterSetBytes))
-	return counterCache{sets: make([]counterSet, 1<<(bits.Len64(n)-1)), spilled: make(map[Hash]int64)}
-}
-
-func (c *counterCache) bytes() int64 { return int64(len(c.sets)) * counterSetBytes }
-
-func (c *counterCache) find(h *Hash) (*counterSet, int) {
-	low, high := binary.LittleEndian.Uint64(h[:]), binary.LittleEndian.Uint64(h[8:])
-	s := &c.sets[low&uint64(len(c.sets)-1)]
-	for i := range cacheWays {
-		if s.low[i] == low && s.high[i] == high && s.full>>i&1 == 1 {
-			return s, i
-		}
-	}
-	return s, -1
-}
-
-func (c *counterCache) begin() {
-	c.open = true
-	if c.batch++; c.batch == 0 {
-		c.batch = 1
-	}
-}
-
-func (c *counterCache) end() {
-	c.open = false
-	clear(c.spilled)
-}
-
-func (c *counterCache) get(h *Hash) (int64, bool) {
-	s, i := c.find(h)
-	if i >= 0 {
-		s.used |= 1 << i
-		return s.id[i], true
-	}
-	if len(c.spilled) > 0 {
-		id, ok := c.spilled[*h]
-		return id, ok
-	}
-	return 0, false
-}
-
-func (c *counterCache) has(h *Hash) bool {
-	_, i := c.find(h)
-	return i >= 0
-}
-
-func (c *counterCache) put(h *Hash, id int64) {
-	s, i := c.find(h)
-	if i < 0 {
-		i = s.victim()
-		if c.open && s.batch == c.batch && s.full>>i&1 == 1 {
-			c.spilled[s.hash(i)] = s.id[i]
-		}
-		s.low[i], s.high[i] = binary.LittleEndian.Uint64(h[:]), binary.LittleEndian.Uint64(h[8:])
-		s.full |= 1 << i
-	}
-	s.id[i] = id
-	s.used |= 1 << i
-	if c.open {
-		s.batch = c.batch
-	}
-}
-
-func (s *counterSet) hash(i int) (h Hash) {
-	binary.LittleEndian.PutUint64(h[:], s.low[i])
-	binary.LittleEndian.PutUint64(h[8:], s.high[i])
-	return h
-}
-
-// victim picks the way to replace: an empty one, or the next that was not used
-// since the hand passed it.
-func (s *counterSet) victim() int {
-	if s.full != 1<<cacheWays-1 {
-		return bits.TrailingZeros8(^s.full)
-	}
-	for {
-		i := int(s.hand)
-		s.hand = (s.hand + 1) % cacheWays
-		if s.used>>i&1 == 0 {
-			return i
-		}
-		s.used &^= 1 << i
-	}
-}
-
-// reset forgets all.
-func (c *counterCache) reset() { clear(c.sets) }
 
 // maxMerger keeps the larger of two values of a counter.
 var maxMerger = &pebble.Merger{

@@ -188,13 +188,19 @@ func (db *DB) level0Changed() {
 	}
 }
 
-// Flush writes the memtables out and waits for it.
+// Flush writes the memtables out and waits for it, or for the store to fail.
 func (db *DB) Flush() error {
 	if err := db.Failed(); err != nil {
 		return err
 	}
-	if err := db.db.Flush(); err != nil {
+	done, err := db.db.AsyncFlush()
+	if err != nil {
 		db.fs.fail(fmt.Errorf("flush: %w", err))
+		return db.Failed()
+	}
+	select {
+	case <-done:
+	case <-db.fs.dead: // Pebble tries again and again
 	}
 	return db.Failed()
 }
@@ -243,6 +249,9 @@ func (db *DB) get(key []byte) ([]byte, io.Closer, error) {
 		return v, closer, nil
 	case errors.Is(err, pebble.ErrNotFound):
 		return nil, nil, nil
+	}
+	if failed := db.Failed(); failed != nil { // a table that was not kept
+		return nil, nil, failed
 	}
 	return nil, nil, fmt.Errorf("read store %s: %w", db.dir, err)
 }

@@ -13,6 +13,10 @@ import (
 // a run. More makes fewer runs to ask and to merge, and costs 40 bytes each at most.
 const tableKeys = 64 << 10
 
+// tableBytes is what the table of a full bucket takes: entries, and an index
+// that is at most half full.
+const tableBytes = tableKeys*24 + 4*tableKeys*4
+
 // dedupe is the dedupe keys of a task.
 //
 // Keys of a bucket are first in a [table] in memory, and batch by batch in the

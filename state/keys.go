@@ -101,10 +101,14 @@ func spanEnd(key []byte) []byte {
 	case key[0] == kindDedupe:
 		var k [pageKeyLen]byte
 		copy(k[:], key)
-		if k[bucketKeyLen] < tagPage {
-			return append(bucketKey(int64(binary.BigEndian.Uint32(k[1:]))), tagPage)
+		bucket := binary.BigEndian.Uint32(k[1:])
+		switch tag := k[bucketKeyLen]; {
+		case tag < tagPage:
+			return append(bucketKey(int64(bucket)), tagPage)
+		case tag == tagPage:
+			return runEnd(bucket, binary.BigEndian.Uint32(k[recordKeyLen:]))
 		}
-		return runEnd(binary.BigEndian.Uint32(k[1:]), binary.BigEndian.Uint32(k[recordKeyLen:]))
+		return bucketKey(int64(bucket) + 1)
 	case key[0] < kindSetting:
 		return []byte{key[0] + 1}
 	}

@@ -84,6 +84,7 @@ func (c TaskConfig) Validate() error {
 func (c TaskConfig) Account(l *Ledger, n int) {
 	c = c.withDefaults()
 	l.Add("task: filters of dedupe keys", n, c.FilterBytes)
+	l.Add("task: newest dedupe keys", n, tableBytes)
 	l.Add("task: cache of counters", n, c.CounterBytes)
 	l.AddMemtables(n, c.MemTableBytes)
 }

@@ -227,4 +227,40 @@ func TestVirtualTime(t *testing.T) {
 	})
 }
 
+// TestNothingExpires: neither the broker's retention nor its compaction ever
+// runs, whatever a topic's settings say.
+func TestNothingExpires(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b, err := Virtual(simple("ours", 1))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer b.Close()
+		c, err := kgo.NewClient(append(b.ClientOpts(), kgo.ProducerBatchCompression(kgo.NoCompression()))...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		configs := map[string]*string{"retention.ms": kadm.StringPtr("1000"), "retention.bytes": kadm.StringPtr("1"), "cleanup.policy": kadm.StringPtr("compact,delete")}
+		if _, err := kadm.NewClient(c).CreateTopic(t.Context(), 1, 1, configs, "theirs"); err != nil {
+			t.Fatal(err)
+		}
+		for _, topic := range []string{"ours", "theirs"} {
+			for range 3 {
+				r := &kgo.Record{Topic: topic, Key: []byte("k"), Value: []byte("v")}
+				if err := c.ProduceSync(t.Context(), r).FirstErr(); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		time.Sleep(8 * 24 * time.Hour)
+		for _, topic := range []string{"ours", "theirs"} {
+			p := b.Cluster().PartitionInfo(topic, 0)
+			if p.LogStartOffset != 0 || p.HighWatermark != 3 || p.NumBytes < 3*batchHeader {
+				t.Errorf("%s after eight days: %+v", topic, p)
+			}
+		}
+	})
+}
+
 func textLogger(w io.Writer) *slog.Logger { return slog.New(slog.NewTextHandler(w, nil)) }

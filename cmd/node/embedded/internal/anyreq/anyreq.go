@@ -24,7 +24,7 @@ type Pool struct {
 }
 
 var (
-	edges    = []int64{0, 0, 1, 1, 2, 3, -1, -1, -2, 7, 100, 30_000, math.MaxInt32, math.MinInt32, math.MaxInt64, math.MinInt64, math.MaxInt16}
+	edges = []int64{0, 0, 1, 1, 2, 3, -1, -1, -2, 7, 100, 30_000, math.MaxInt32, math.MinInt32, math.MaxInt64, math.MinInt64, math.MaxInt16}
 	texts = []string{"", "a", "\x00", "..", "consumer", "range", "-1", "0"}
 )
 

@@ -13,9 +13,9 @@ import (
 // DefaultSchedules is how many schedules a run has by default.
 const DefaultSchedules = 1000
 
-// shrinkMax bounds how often a failing schedule is tried again to make it
-// shorter.
-const shrinkMax = 800
+// DefaultShrinkMax bounds how often a failing schedule is tried again to make
+// it shorter: about a second.
+const DefaultShrinkMax = 800
 
 // Options of [Run]. The zero value runs [DefaultSchedules] schedules.
 type Options struct {
@@ -25,6 +25,9 @@ type Options struct {
 	Schedules int
 	// Fault is planted into every task (NoPrevCheck: into the reader); default none.
 	Fault processor.Fault
+	// ShrinkMax bounds how often a failing schedule is tried again to make it
+	// shorter; default [DefaultShrinkMax]. More gives a shorter transcript.
+	ShrinkMax int
 	// Progress is called after each schedule with how many are done.
 	Progress func(done int)
 
@@ -82,6 +85,9 @@ func Run(o Options) (Report, error) {
 	if o.Schedules == 0 {
 		o.Schedules = DefaultSchedules
 	}
+	if o.ShrinkMax == 0 {
+		o.ShrinkMax = DefaultShrinkMax
+	}
 	var rep Report
 	for i := range o.Schedules {
 		seed := o.Seed + uint64(i)
@@ -117,7 +123,7 @@ func explain(seed uint64, draws []uint16, o *Options, first error) error {
 	if !errors.As(first, &b) {
 		return first
 	}
-	small := shrink(draws, shrinkMax, func(draws []uint16) bool {
+	small := shrink(draws, o.ShrinkMax, func(draws []uint16) bool {
 		_, err := schedule(play(draws), o, nil)
 		var again *breach
 		return errors.As(err, &again) && again.invariant == b.invariant

@@ -42,8 +42,11 @@ type client struct {
 	ending    []byte // the last words, to be written by whoever writes now
 	wrote     int64  // when something was last written, epoch seconds
 	announced []target
-	announce  int64 // when to announce it again, epoch seconds
-	logins    int   // counts binds: a verdict is for one of them
+	// connecting says that the session is driven by a goroutine of its own,
+	// which may wait, and not by a flusher yet.
+	connecting bool
+	announce   int64 // when to announce it again, epoch seconds
+	logins     int   // counts binds: a verdict is for one of them
 }
 
 // target is a user or device that a session was announced at.
@@ -71,7 +74,7 @@ func (c *client) enqueue() {
 }
 
 // Open implements session.Reader.
-func (c *client) Open(slot int, src *session.Source, newest int64) (session.Start, error) {
+func (c *client) Open(slot int, src *session.Source, newest, claim int64) (session.Start, error) {
 	var start session.Start
 	p := c.s.partitionOf(src.Target)
 	l, at := logOf(src), pointLog(src)
@@ -82,17 +85,26 @@ func (c *client) Open(slot int, src *session.Source, newest int64) (session.Star
 	if start.Point, start.Known, err = p.point(at, src.DeviceID); err != nil {
 		return start, err
 	}
+	follower := sub{c, uint8(slot)}
 	if src.Global {
-		if start.Head, err = c.s.globals.store.Head(l); err == nil {
-			start.Floor, err = c.s.globals.store.Floor(l, newest)
+		g := c.s.globals
+		if start.Head, err = g.follow(l, follower, c.s.nowMillis()); err == nil {
+			start.Floor, err = g.store.Floor(l, newest)
 		}
 		return start, err
 	}
-	if start.Head, start.Arrival, err = p.follow(l, sub{c, uint8(slot)}); err != nil {
+	if start.Head, start.Arrival, err = p.follow(l, follower); err != nil {
 		return start, err
 	}
+	if claim > start.Head && c.connecting {
+		// What the client has may be on its way to this view.
+		if start.Head, err = c.s.catchUp(p, l, claim); err != nil {
+			p.leave(l, follower)
+			return start, err
+		}
+	}
 	if start.Floor, err = p.view.Floor(l, newest); err != nil {
-		p.leave(l, sub{c, uint8(slot)})
+		p.leave(l, follower)
 	}
 	return start, err
 }

@@ -151,7 +151,7 @@ func (h *house) start() {
 func (h *house) begin() {
 	h.t.Helper()
 	cfg := h.cfg
-	cfg.Client = []kgo.Opt{kgo.SeedBrokers(h.cluster.ListenAddrs()...)}
+	cfg.Client = []kgo.Opt{kgo.SeedBrokers(h.cluster.ListenAddrs()...), kgo.MetadataMinAge(20 * time.Millisecond)}
 	cfg.Topology, cfg.Shared, cfg.Dir, cfg.FS = h.topo, h.shared, "edge", h.fs
 	cfg.Settings, cfg.SettingsChanged = h.current, h.changed
 	cfg.Authenticate = func(id, key string) bool {

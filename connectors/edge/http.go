@@ -330,6 +330,11 @@ func (s *Server) ackStored(a *ackRequest, cfg *schemas.SyncConfig, done chan err
 	if err != nil {
 		return false, err
 	}
+	if *a.To > max(head, acked) && !src.Global {
+		if head, err = s.catchUp(p, l, *a.To); err != nil {
+			return false, err
+		}
+	}
 	if *a.To > max(head, acked) {
 		return false, &ackFault{http.StatusConflict, fmt.Sprintf("id %d is above the newest one, %d", *a.To, max(head, acked))}
 	}

@@ -1,9 +1,13 @@
 package edge
 
 import (
+	"context"
 	"fmt"
 	"sync"
 	"sync/atomic"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kadm"
 
 	"github.com/tidemarkio/tidemark/connectors/edge/session"
 	"github.com/tidemarkio/tidemark/schemas"
@@ -246,4 +250,22 @@ func (p *partition) apply(oplog, acks []view.Record) error {
 		err = perr
 	}
 	return err
+}
+
+// catchUpMax is how long a client waits for a view to reach what it claims.
+const catchUpMax = time.Second
+
+// catchUp makes sure of a log's head when somebody claims to know of a larger
+// one: it asks where the partition ends, and waits until the view is there.
+// Whoever cannot be asked in time is taken to know no more.
+func (s *Server) catchUp(p *partition, l view.Log, claim int64) (head int64, err error) {
+	ctx, cancel := context.WithTimeout(context.Background(), catchUpMax)
+	defer cancel()
+	ends, err := kadm.NewClient(s.producer).ListEndOffsets(ctx, s.cfg.Topology.Oplog.Name)
+	if end, ok := ends.Lookup(s.cfg.Topology.Oplog.Name, p.n); err == nil && ok && end.Err == nil {
+		for p.view.Position().Oplog < end.Offset && p.parked.Load() == nil && ctx.Err() == nil {
+			time.Sleep(time.Millisecond)
+		}
+	}
+	return p.head(l)
 }

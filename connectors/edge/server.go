@@ -351,7 +351,9 @@ func (s *Server) connect(h *hello, w wire, l link, credential string) *client {
 	if c.closed { // replaced before it began
 		return c
 	}
+	c.connecting = true
 	c.step(session.Connect{Biz: h.biz, Background: h.background})
+	c.connecting = false
 	if !c.closed {
 		// The greeting stands before what connecting had to say.
 		c.control = append(w.greet(c, credential), c.control...)

@@ -95,7 +95,7 @@ func (s *Session) read(now int64, b *business, left *room, scratch *Scratch, out
 	var run segment
 	skipped, whole := 0, true
 	out.Err = s.reader.Read(&src, b.scan, func(e *Entry) bool {
-		if e.OplogID > b.stop {
+		if e.OplogID > b.stop && !b.before(e) {
 			return false
 		}
 		size := Size(&e.Entry)
@@ -129,6 +129,10 @@ func (s *Session) read(now int64, b *business, left *room, scratch *Scratch, out
 	}
 	return out.Err == nil && whole
 }
+
+// before reports that a global entry was written before the client came, though
+// it was seen later. Who connects when the call has returned gets the entry.
+func (b *business) before(e *Entry) bool { return e.Written != 0 && e.Written < b.since }
 
 // wants decides whether an entry is for this client now.
 func (s *Session) wants(now int64, b *business, e *Entry) bool {

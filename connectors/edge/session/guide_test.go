@@ -558,3 +558,18 @@ func TestS003_142_143_D20_OfflinePausesAndResumes(t *testing.T) {
 	    s <- A (0,3] m1 m3
 	`)
 }
+
+// An entry that was accepted before the client came, and only seen later,
+// counts as before.
+func TestS003_67_68_SeenLateIsNotLater(t *testing.T) {
+	tell(t, `
+	config G multi global
+	now 5000
+	connect s device=d user=u biz=G
+	push G * g1 written=4999
+	    s <- G (0,1] g1
+	push G * g2 written=5000
+	foreground s
+	    s <- G (1,2] g2
+	`)
+}

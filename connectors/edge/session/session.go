@@ -42,7 +42,8 @@ type business struct {
 	sent    int64
 	scan    int64
 	floor   int64
-	stop    int64 // global: not beyond this id before the next foreground
+	stop    int64 // global: what is beyond this id waits for the next foreground,
+	since   int64 // unless it was written before the last one (epoch ms)
 	head    int64
 	arrival uint64
 	window  []segment
@@ -100,7 +101,7 @@ func (s *Session) Step(now int64, in Input) Output {
 	case Connect:
 		s.background = in.Background
 		out.Announce = true
-		s.register(in.Biz, &out)
+		s.register(now, in.Biz, &out)
 	case Deliver:
 		s.deliver(now, in, &out)
 		return out
@@ -108,22 +109,22 @@ func (s *Session) Step(now int64, in Input) Output {
 		s.ack(in, &out)
 	case SettingsChanged:
 		s.settings = in.Settings
-		s.reconfigure(&out)
+		s.reconfigure(now, &out)
 	case Register:
 		out.Announce = true
-		s.register(in.Biz, &out)
+		s.register(now, in.Biz, &out)
 	case Unregister:
 		out.Announce = true
 		s.unregister(in.BizTypes)
 	case Bind:
 		out.Announce = true
-		s.bind(in, &out)
+		s.bind(now, in, &out)
 	case Unbind:
 		out.Announce = true
-		s.bind(Bind{}, &out)
+		s.bind(now, Bind{}, &out)
 	case Foreground:
 		out.Announce = s.background
-		s.foreground(&out)
+		s.foreground(now, &out)
 	case Background:
 		out.Announce = !s.background
 		s.background = true
@@ -153,7 +154,7 @@ func (s *Session) find(bizType string) int {
 	return -1
 }
 
-func (s *Session) register(all []Interest, out *Output) {
+func (s *Session) register(now int64, all []Interest, out *Output) {
 	for _, want := range all {
 		slot := s.slot(want.BizType)
 		if slot < 0 {
@@ -164,7 +165,7 @@ func (s *Session) register(all []Interest, out *Output) {
 		}
 		s.end(slot)
 		s.biz[slot] = business{name: want.BizType, claim: want.Point, claimed: want.Known, resumed: want.Resumed}
-		s.begin(slot, out)
+		s.begin(now, slot, out)
 	}
 }
 
@@ -207,7 +208,7 @@ func (s *Session) source(cfg *schemas.SyncConfig) (src Source, ok bool) {
 
 // begin starts a business if it exists and has a target; else it stays silent
 // until that changes.
-func (s *Session) begin(slot int, out *Output) {
+func (s *Session) begin(now int64, slot int, out *Output) {
 	b := &s.biz[slot]
 	cfg := s.settings.Sync(s.id.InstanceID, b.name)
 	if cfg == nil {
@@ -217,7 +218,7 @@ func (s *Session) begin(slot int, out *Output) {
 	if !ok {
 		return
 	}
-	start, err := s.reader.Open(slot, &src, newest(cfg))
+	start, err := s.reader.Open(slot, &src, newest(cfg), b.claim)
 	if err != nil {
 		out.Err = err
 		return
@@ -227,7 +228,7 @@ func (s *Session) begin(slot int, out *Output) {
 	b.floor, b.arrival = start.Floor, start.Arrival
 	b.stop = math.MaxInt64
 	if src.Global {
-		b.stop = b.head
+		b.stop, b.since = b.head, now
 	}
 	b.settle(&start, &src, out)
 	b.lookAgain()
@@ -272,7 +273,7 @@ func (s *Session) end(slot int) {
 }
 
 // reconfigure takes over what changed in the settings.
-func (s *Session) reconfigure(out *Output) {
+func (s *Session) reconfigure(now int64, out *Output) {
 	for i := range s.biz {
 		b := &s.biz[i]
 		if b.name == "" {
@@ -289,7 +290,7 @@ func (s *Session) reconfigure(out *Output) {
 				b.claimed = false
 			}
 			s.end(i)
-			s.begin(i, out)
+			s.begin(now, i, out)
 		default:
 			b.cfg = cfg
 			b.lookAgain()
@@ -305,7 +306,7 @@ func another(a, b *schemas.SyncConfig) bool {
 
 // bind makes a user the session's. The businesses of the former end first
 // (spec D33), and points that the client held for that one do not count.
-func (s *Session) bind(in Bind, out *Output) {
+func (s *Session) bind(now int64, in Bind, out *Output) {
 	s.verified = false
 	if in.UserID == s.id.UserID {
 		s.id.SessionID = in.SessionID
@@ -328,14 +329,14 @@ func (s *Session) bind(in Bind, out *Output) {
 				b.claim, b.claimed = want.Point, want.Known
 			}
 		}
-		s.begin(i, out)
+		s.begin(now, i, out)
 	}
 }
 
 // foreground lets global entries come that were accepted meanwhile (S003-68).
 // After a time in the background everything starts again: what was pushed for
 // nobody is gone.
-func (s *Session) foreground(out *Output) {
+func (s *Session) foreground(now int64, out *Output) {
 	was := s.background
 	s.background = false
 	for i := range s.biz {
@@ -345,7 +346,7 @@ func (s *Session) foreground(out *Output) {
 		}
 		src, _ := s.source(b.cfg)
 		s.reader.Close(i, &src)
-		start, err := s.reader.Open(i, &src, newest(b.cfg))
+		start, err := s.reader.Open(i, &src, newest(b.cfg), 0)
 		if err != nil {
 			out.Err = err
 			return
@@ -353,7 +354,7 @@ func (s *Session) foreground(out *Output) {
 		b.head = max(b.head, start.Head)
 		b.floor, b.arrival = max(b.floor, start.Floor), start.Arrival
 		if src.Global {
-			b.stop = b.head
+			b.stop, b.since = b.head, now
 		}
 		b.lookAgain()
 	}

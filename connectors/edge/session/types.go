@@ -69,7 +69,7 @@ type Entry struct {
 	schemas.Entry
 	// Arrival counts the non-persistent entries of a partition.
 	Arrival uint64
-	// Written is the record's time on the oplog, epoch ms, for measuring.
+	// Written is the record's time on its topic, epoch ms; 0: not known.
 	Written int64
 	// Wire is the transports' place for the entry's encoded forms, made when
 	// first needed and shared by all receivers. The rules do not look at it.
@@ -80,8 +80,10 @@ type Entry struct {
 type Reader interface {
 	// Open begins to follow a source in one of the session's slots: from now
 	// on whoever drives the session hears when the log grows. newest is the
-	// business's threshold, 0 for none.
-	Open(slot int, s *Source, newest int64) (Start, error)
+	// business's threshold, 0 for none. claim is the point that the client
+	// says it holds: a reader that may be behind should make sure before it
+	// answers with a lower head.
+	Open(slot int, s *Source, newest, claim int64) (Start, error)
 	// Close ends that.
 	Close(slot int, s *Source)
 	// Acked is the highest id that any device of the target ever confirmed.

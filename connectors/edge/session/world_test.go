@@ -61,7 +61,7 @@ func newWorld() *world {
 
 func logKey(s *Source) string { return s.BizType + "/" + s.LinkToken() }
 
-func (c *client) Open(slot int, s *Source, newest int64) (Start, error) {
+func (c *client) Open(slot int, s *Source, newest, _ int64) (Start, error) {
 	w := c.w
 	if _, twice := c.open[slot]; twice {
 		return Start{}, fmt.Errorf("slot %d is open already", slot)
@@ -120,7 +120,7 @@ func (w *world) push(biz, token string, e *Entry) {
 	w.logs[key] = append(w.logs[key], e)
 	for _, c := range w.sessions {
 		for slot, s := range c.open {
-			if logKey(&s) == key {
+			if logKey(&s) == key { // global ones too: a reader may tell of them
 				c.changed |= 1 << slot
 			}
 		}
@@ -321,7 +321,7 @@ func (w *world) pushLine(args []string, o options) {
 			w.push(biz, token, &Entry{Entry: schemas.Entry{
 				ThirdMsgID: id, Payload: strings.Repeat("p", int(o.int("size"))), OSType: o["os"],
 				AppMinVersion: o["min"], AppMaxVersion: o["max"], ValidTimeEnd: o.int("until"),
-			}})
+			}, Written: o.int("written")})
 		}
 	}
 }

@@ -63,8 +63,11 @@ func (n *Node) restore(ctx context.Context, r io.Reader, propose func(context.Co
 	}
 }
 
+// chunkBytes is how much of a backup goes in one command; tests have less.
+var chunkBytes = registry.RestoreChunkBytes
+
 func chunk(r io.Reader) ([]byte, error) {
-	b := make([]byte, registry.RestoreChunkBytes)
+	b := make([]byte, chunkBytes)
 	n, err := io.ReadFull(r, b)
 	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
 		err = nil

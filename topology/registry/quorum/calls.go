@@ -26,6 +26,7 @@ func (n *Node) calls() map[string]func(context.Context, []byte) (any, error) {
 	return map[string]func(context.Context, []byte) (any, error){
 		"propose": n.servePropose,
 		"read":    n.serveRead,
+		"vouch":   n.serveVouch,
 		"status":  n.serveStatus,
 		"member":  n.serveMember,
 	}

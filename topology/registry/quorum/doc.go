@@ -20,10 +20,11 @@
 //
 // # Non-obvious
 //
-// Reads are linearizable without a log entry: the leader asks a majority
-// whether it still leads, and answers from a model that it knows to be whole
-// since a barrier of its own term. A follower asks the leader how many commands
-// that model is made of, and waits until it has applied as many.
+// Reads are linearizable without a log entry and without a clock: the leader
+// asks a majority for its term, and answers from a model that it knows to be
+// whole since a barrier of its own term (read.go has the argument, and why
+// Raft's VerifyLeader is not enough). A follower asks the leader how many
+// commands that model is made of, and waits until it has applied as many.
 //
 // A restore of a backup is a row of commands in the log. Raft's own restore
 // takes the new state on the leader before a majority has it: if that leader

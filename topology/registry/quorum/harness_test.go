@@ -47,6 +47,16 @@ func (f *fabric) isolate(address string, cut bool) {
 	}
 }
 
+// reset breaks every connection; what was on its way is lost.
+func (f *fabric) reset() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for c := range f.conns {
+		c.Close()
+		delete(f.conns, c)
+	}
+}
+
 type memNetwork struct {
 	f    *fabric
 	self string

@@ -205,9 +205,9 @@ func (n *Node) transfer(ctx context.Context, c memberCall) error {
 		return err
 	}
 	if c.ID == "" {
-		return n.raft.LeadershipTransfer().Error()
+		return n.await(ctx, n.raft.LeadershipTransfer())
 	}
-	return n.raft.LeadershipTransferToServer(servers[to].ID, servers[to].Address).Error()
+	return n.await(ctx, n.raft.LeadershipTransferToServer(servers[to].ID, servers[to].Address))
 }
 
 // note puts a change of the quorum into the audit.

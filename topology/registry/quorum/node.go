@@ -22,8 +22,8 @@ import (
 var ErrClosed = errors.New("registry node is closed")
 
 const (
-	raftTimeout     = 10 * time.Second // of one call between members
-	handOverTimeout = 3 * time.Second  // to give leadership away before leaving
+	raftTimeout     = 3 * time.Second // of one call between members
+	handOverTimeout = 3 * time.Second // to give leadership away before leaving
 	snapshotsKept   = 2
 	appendMax       = 32 // entries in one call; each may be registry.MaxCommandBytes
 	trailingLogs    = 4096
@@ -56,6 +56,7 @@ type Node struct {
 	failed  chan struct{} // closed with failure set
 	changed chan struct{} // closed and made anew when a leader comes or goes
 
+	reads     reads
 	poke      chan struct{} // look at the leadership again
 	proposals chan struct{} // one token for each proposal under way
 }
@@ -163,9 +164,11 @@ func (n *Node) startRaft() error {
 	c.Logger = logger
 	c.HeartbeatTimeout, c.ElectionTimeout = n.cfg.HeartbeatTimeout, n.cfg.HeartbeatTimeout
 	c.LeaderLeaseTimeout = n.cfg.HeartbeatTimeout * 4 / 5
-	c.CommitTimeout = n.cfg.HeartbeatTimeout / 20
+	c.CommitTimeout = n.cfg.HeartbeatTimeout / 50 // followers hear of a commit after one or two of it
 	c.SnapshotThreshold, c.SnapshotInterval, c.TrailingLogs = n.cfg.SnapshotEvery, 30*time.Second, min(trailingLogs, n.cfg.SnapshotEvery)
-	c.MaxAppendEntries, c.BatchApplyCh = appendMax, true
+	// BatchApplyCh stays off: what waits in its buffer when Raft shuts down is
+	// never answered.
+	c.MaxAppendEntries = appendMax
 	c.NoLegacyTelemetry = true
 
 	known, err := raft.HasExistingState(n.stores.log, n.stores.stable, n.stores.snapshots)
@@ -371,15 +374,21 @@ func (n *Node) close() error {
 		_ = n.server.Close()
 		n.client.CloseIdleConnections()
 	}
+	var ended raft.Future
 	if n.raft != nil {
-		errs = append(errs, n.raft.Shutdown().Error())
+		ended = n.raft.Shutdown()
 	}
 	if n.trans != nil {
 		errs = append(errs, n.trans.Close())
 		n.trans.CloseStreams()
 	}
 	if n.wire != nil {
+		// Before waiting for Raft: its goroutines may wait for a member that
+		// does not answer.
 		errs = append(errs, n.wire.close())
+	}
+	if ended != nil {
+		errs = append(errs, ended.Error())
 	}
 	n.wg.Wait()
 	if n.stores != nil {
@@ -394,16 +403,25 @@ func (n *Node) handOver() {
 	if err != nil || len(servers) < 2 || n.raft.State() != raft.Leader {
 		return
 	}
-	done := make(chan error, 1)
-	if !n.spawn(func() { done <- n.raft.LeadershipTransfer().Error() }) {
-		return
+	ctx, cancel := context.WithTimeout(n.ctx, handOverTimeout)
+	defer cancel()
+	if err := n.await(ctx, n.raft.LeadershipTransfer()); err != nil {
+		n.log.Info("registry: leaving without handing over", "error", err)
 	}
+}
+
+// await waits for Raft, unless the node closes: a transfer that Raft has not
+// begun when it shuts down is never answered.
+func (n *Node) await(ctx context.Context, f raft.Future) error {
+	done := make(chan error, 1)
+	go func() { done <- f.Error() }()
 	select {
 	case err := <-done:
-		if err != nil {
-			n.log.Info("registry: leaving without handing over", "error", err)
-		}
-	case <-time.After(handOverTimeout):
+		return err
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-n.ctx.Done():
+		return ErrClosed
 	}
 }
 

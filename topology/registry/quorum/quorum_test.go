@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"slices"
@@ -156,7 +157,9 @@ func TestLaggingFollowerGetsSnapshot(t *testing.T) {
 		for i := range 200 {
 			c.propose(c.leader(), config(fmt.Sprint("B", i)))
 		}
-		time.Sleep(5 * time.Minute) // snapshots are made at intervals
+		if err := c.leader().raft.Snapshot().Error(); err != nil {
+			t.Fatal(err)
+		}
 		c.propose(c.leader(), config("LAST"))
 		if first, err := c.leader().stores.log.FirstIndex(); err != nil || first < 100 {
 			t.Fatalf("the leader's log still begins at %d (%v)", first, err)
@@ -205,7 +208,7 @@ func TestWatch(t *testing.T) {
 		// Away for longer than anybody remembers.
 		var ops []registry.Op
 		for i := range registry.MaxCommandOps {
-			ops = append(ops, describe("B", fmt.Sprint("x", i)))
+			ops = append(ops, registry.SetSignature{On: i%2 == 1})
 		}
 		for range registry.MaxHistory/len(ops) + 1 {
 			c.propose(n, ops...)
@@ -347,23 +350,10 @@ func TestBackupAndRestore(t *testing.T) {
 		c.every = 16
 		defer c.stopAll()
 		c.startAll()
-		c.propose(c.leader(), registry.CreateInstance{ID: "a"})
-		// Big enough for several parts.
-		noise := strings.Repeat("x", registry.MaxDetailBytes/2)
-		for i := range 60 {
-			var detail strings.Builder
-			for j := range len(noise) / 8 {
-				fmt.Fprintf(&detail, "%08x", uint32(i*len(noise)+j)*2654435761)
-			}
-			c.propose(c.leader(), registry.Note{Action: registry.Redeliver, Detail: []byte(`"` + detail.String() + `"`)})
-		}
-		c.propose(c.leader(), config("KEPT"))
+		c.propose(c.leader(), registry.CreateInstance{ID: "a"}, config("KEPT"))
 		var backup bytes.Buffer
 		if err := c.follower().Backup(t.Context(), &backup, Who{Actor: "ann"}); err != nil {
 			t.Fatal(err)
-		}
-		if backup.Len() < 2*registry.RestoreChunkBytes {
-			t.Fatalf("a backup of %d bytes goes in one part", backup.Len())
 		}
 		c.propose(c.leader(), config("LATER"))
 		before := c.read(c.leader()).Revision()
@@ -384,8 +374,33 @@ func TestBackupAndRestore(t *testing.T) {
 		if c.read(c.follower()).Sync("a", "LATER") != nil {
 			t.Error("after a restart it is as if nothing was restored")
 		}
+	})
+}
 
-		// A new registry may begin with a backup.
+// TestRegistryBeginsWithBackup also takes one that goes in several parts.
+func TestRegistryBeginsWithBackup(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster(t, 1)
+		defer c.stopAll()
+		c.startAll()
+		c.propose(c.leader(), registry.CreateInstance{ID: "a"}, config("KEPT"))
+		defer func(whole int) { chunkBytes = whole }(chunkBytes)
+		chunkBytes = 4096
+		noise := make([]byte, 4096)
+		random := rand.NewChaCha8([32]byte{})
+		for range 4 {
+			random.Read(noise)
+			c.propose(c.leader(), registry.Note{Action: registry.Redeliver, Detail: fmt.Appendf(nil, `"%x"`, noise)})
+		}
+		var backup bytes.Buffer
+		if err := c.leader().Backup(t.Context(), &backup, Who{Actor: "ann"}); err != nil {
+			t.Fatal(err)
+		}
+		if backup.Len() < 2*chunkBytes {
+			t.Fatalf("a backup of %d bytes goes in one part", backup.Len())
+		}
+		was := c.read(c.leader()).Cluster()
+
 		file := filepath.Join(t.TempDir(), "backup")
 		if err := os.WriteFile(file, backup.Bytes(), 0o600); err != nil {
 			t.Fatal(err)
@@ -394,7 +409,7 @@ func TestBackupAndRestore(t *testing.T) {
 		defer fresh.stopAll()
 		n := fresh.start("n1", func(cfg *Config) { cfg.Restore = file })
 		fresh.ready(n)
-		if got := fresh.read(n); got.Sync("a", "KEPT") == nil || got.Cluster().ID != m.Cluster().ID || got.Cluster().Key != m.Cluster().Key {
+		if got := fresh.read(n); got.Sync("a", "KEPT") == nil || got.Cluster().ID != was.ID || got.Cluster().Key != was.Key {
 			t.Error("the new registry is not the backup's")
 		}
 		if err := n.Restore(t.Context(), strings.NewReader("nonsense"), Who{}); err == nil {

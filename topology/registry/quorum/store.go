@@ -25,7 +25,7 @@ var (
 var errNotFound = errors.New("not found")
 
 // lockWait is how long to wait for another process to let go of the file.
-const lockWait = 2 * time.Second
+const lockWait = time.Second
 
 func openLogStore(path string) (*logStore, error) {
 	db, err := bbolt.Open(path, 0o600, &bbolt.Options{

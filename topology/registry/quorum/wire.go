@@ -33,8 +33,9 @@ type wire struct {
 	room    chan struct{} // one token for each open connection
 
 	mu     sync.Mutex
-	open   map[net.Conn]struct{}
-	closed chan struct{}
+	open   map[net.Conn]struct{} // both ways
+	ctx    context.Context       // ends when the wire closes
+	cancel context.CancelFunc
 	once   sync.Once
 	wg     sync.WaitGroup
 }
@@ -47,8 +48,9 @@ func listen(c *Config) (*wire, error) {
 	w := &wire{
 		network: c.Network, l: l,
 		raft: make(chan net.Conn), calls: make(chan net.Conn), room: make(chan struct{}, maxConns),
-		open: make(map[net.Conn]struct{}), closed: make(chan struct{}),
+		open: make(map[net.Conn]struct{}),
 	}
+	w.ctx, w.cancel = context.WithCancel(context.Background())
 	if c.TLS != nil {
 		w.tls = c.TLS.Clone()
 		w.tls.MinVersion = tls.VersionTLS13
@@ -62,7 +64,7 @@ func (w *wire) accept() {
 	for {
 		select {
 		case w.room <- struct{}{}:
-		case <-w.closed:
+		case <-w.ctx.Done():
 			return
 		}
 		conn, err := w.l.Accept()
@@ -85,14 +87,14 @@ func (w *wire) pause(err error) bool {
 	select {
 	case <-time.After(50 * time.Millisecond): // out of file descriptors, most likely
 		return true
-	case <-w.closed:
+	case <-w.ctx.Done():
 		return false
 	}
 }
 
 // greet finds out what a new connection is for and hands it on.
 func (w *wire) greet(conn net.Conn) {
-	conn = w.track(conn)
+	conn = w.track(conn, func() { <-w.room })
 	_ = conn.SetDeadline(time.Now().Add(greetTimeout))
 	if w.tls != nil {
 		conn = tls.Server(conn, w.tls)
@@ -112,17 +114,21 @@ func (w *wire) greet(conn net.Conn) {
 	_ = conn.SetDeadline(time.Time{})
 	select {
 	case to <- conn:
-	case <-w.closed:
+	case <-w.ctx.Done():
 		conn.Close()
 	}
 }
 
 // dial connects to another member.
 func (w *wire) dial(ctx context.Context, address string, kind byte) (net.Conn, error) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer context.AfterFunc(w.ctx, cancel)()
 	conn, err := w.network.Dial(ctx, address)
 	if err != nil {
 		return nil, err
 	}
+	conn = w.track(conn, func() {})
 	if w.tls != nil {
 		config := w.tls.Clone()
 		config.ServerName, _, _ = net.SplitHostPort(address)
@@ -144,11 +150,11 @@ func (w *wire) dial(ctx context.Context, address string, kind byte) (net.Conn, e
 	return conn, nil
 }
 
-// close ends the listener and every connection that came in.
+// close ends the listener and every connection, both ways.
 func (w *wire) close() error {
 	var err error
 	w.once.Do(func() {
-		close(w.closed)
+		w.cancel()
 		err = w.l.Close()
 		w.mu.Lock()
 		for c := range w.open {
@@ -160,18 +166,22 @@ func (w *wire) close() error {
 	return err
 }
 
-// tracked is an incoming connection that the wire can close.
+// tracked is a connection that the wire can close.
 type tracked struct {
 	net.Conn
-	w    *wire
-	once sync.Once
+	w     *wire
+	ended func()
+	once  sync.Once
 }
 
-func (w *wire) track(conn net.Conn) net.Conn {
+func (w *wire) track(conn net.Conn, ended func()) net.Conn {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.open[conn] = struct{}{}
-	return &tracked{Conn: conn, w: w}
+	if w.ctx.Err() != nil {
+		conn.Close() // too late to be closed with the others
+	}
+	return &tracked{Conn: conn, w: w, ended: ended}
 }
 
 func (t *tracked) Close() error {
@@ -179,7 +189,7 @@ func (t *tracked) Close() error {
 		t.w.mu.Lock()
 		delete(t.w.open, t.Conn)
 		t.w.mu.Unlock()
-		<-t.w.room
+		t.ended()
 	})
 	return t.Conn.Close()
 }
@@ -201,7 +211,7 @@ func (s *side) Accept() (net.Conn, error) {
 	case c := <-s.conns:
 		return c, nil
 	case <-s.done:
-	case <-s.w.closed:
+	case <-s.w.ctx.Done():
 	}
 	return nil, net.ErrClosed
 }

@@ -29,7 +29,8 @@ const tableBytes = tableKeys*24 + 4*tableKeys*4
 // Every run has a filter in memory, so that a key that is not there, which is
 // nearly always the case, costs a cache line per run and no read. Filters are
 // made anew from the runs at open; over the memory limit the largest runs have
-// none, and each of them costs every look-up a page.
+// none, and each of them costs every look-up a page. One that has none gets it
+// when there is room again.
 //
 // All that changes on disk, changes with the batch that it comes from: what a
 // crash leaves is always a journal and runs that belong together, and perhaps
@@ -41,6 +42,8 @@ type dedupe struct {
 
 	buckets []*bucket // by number
 	merges  []*merge  // under way, smallest first
+	fill    *fill     // a filter that is made up for; nil: none
+	freed   bool      // memory of filters was given back since a fill was looked for
 	spare   *table    // for the next bucket
 	pages   [][]byte  // scratch
 	key     [pageKeyLen]byte
@@ -266,6 +269,7 @@ func (d *dedupe) drop(r *run) {
 	if r.filter != nil {
 		d.memory.Add(-r.filter.bytes())
 		r.filter = nil
+		d.freed = true
 	}
 }
 
@@ -291,6 +295,10 @@ func (d *dedupe) expire(pb *pebble.Batch, before int64) {
 func (d *dedupe) remove(pb *pebble.Batch, b *bucket, r *run) {
 	_ = pb.DeleteRange(runKey(b.number, r.id), runEnd(b.number, r.id), nil)
 	d.drop(r)
+	if d.fill != nil && d.fill.r == r {
+		d.memory.Add(-d.fill.f.bytes())
+		d.fill = nil
+	}
 }
 
 func (b *bucket) keys() int64 {

@@ -62,6 +62,38 @@ func TestRunsStayFew(t *testing.T) {
 	}
 }
 
+// TestFilterIsMadeUp: a merge needs the filters of what it merges and that of
+// the result; when the first are gone, the second is made.
+func TestFilterIsMadeUp(t *testing.T) {
+	shared, cfg := newShared(t), config(t, vfs.NewMem())
+	s := open(t, shared, cfg)
+	const keys = 4096
+	s.dedupe.limit = filterBytes(keys) * 5 / 4
+	putKeys(t, s, 5, 0, keys, 32)
+	for i := 0; len(s.dedupe.merges) > 0 || s.dedupe.fill != nil || s.dedupe.freed; i++ {
+		if i == 100_000 {
+			t.Fatal("it is never done")
+		}
+		if err := s.Apply(&Batch{Position: s.Position()}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, r := range s.dedupe.buckets[0].runs {
+		if r.filter == nil {
+			t.Errorf("run %d of %d keys has no filter; %d of %d bytes are used", r.id, r.keys, s.Stats().FilterBytes, s.dedupe.limit)
+		}
+	}
+	checkKeys(t, s, 5, 0, keys)
+	var sum int64
+	for _, r := range s.dedupe.buckets[0].runs {
+		sum += r.filter.bytes()
+	}
+	if got := s.Stats().FilterBytes; got != sum || got > s.dedupe.limit {
+		t.Errorf("filters are said to take %d bytes, they take %d, the limit is %d", got, sum, s.dedupe.limit)
+	}
+	closeTask(t, s)
+}
+
 // TestUnfinishedMerge: what a merge had written when the store was closed is
 // gone after the next start.
 func TestUnfinishedMerge(t *testing.T) {

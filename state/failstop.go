@@ -69,8 +69,11 @@ func (s *failStop) do(what, name string, write func() error) {
 // open is [failStop.do] for what gives a file to write to.
 func (s *failStop) open(what, name string, open func() (vfs.File, error)) (vfs.File, error) {
 	f := &stopFile{fs: s, name: s.FS.PathBase(name)}
-	s.do(what, name, func() (err error) {
-		f.File, err = open()
+	s.do(what, name, func() error {
+		file, err := open()
+		if err == nil {
+			f.File = file
+		}
 		return err
 	})
 	return f, nil

@@ -47,7 +47,8 @@ func (d *dedupe) work(pb *pebble.Batch, puts int) error {
 	for _, b := range d.buckets {
 		d.begin(b)
 	}
-	for keys := max(1, puts*mergeKeys); keys > 0 && len(d.merges) > 0; {
+	keys := max(1, puts*mergeKeys)
+	for keys > 0 && len(d.merges) > 0 {
 		m := d.merges[0]
 		moved, err := d.step(pb, m)
 		if err != nil {
@@ -59,7 +60,7 @@ func (d *dedupe) work(pb *pebble.Batch, puts int) error {
 			return nil // the new run is not committed yet
 		}
 	}
-	return nil
+	return d.makeUp(keys)
 }
 
 // begin starts a merge in a bucket if there are runs for one.
@@ -164,4 +165,55 @@ func (d *dedupe) abandon(pb *pebble.Batch, b *bucket) {
 		}
 		return m.b == b
 	})
+}
+
+// fill makes the filter of a run that has none, page by page.
+type fill struct {
+	b    *bucket
+	r    *run
+	f    *filter
+	page uint32
+}
+
+// makeUp goes on with a fill, or starts one if there is room for it.
+func (d *dedupe) makeUp(keys int) error {
+	if d.fill == nil && d.freed {
+		d.freed = false
+		d.startFill()
+	}
+	for keys > 0 && d.fill != nil {
+		f := d.fill
+		v, closer, err := d.db.get(pageKey(&d.key, f.b.number, f.r.id, f.page))
+		if err != nil {
+			return err
+		}
+		if closer != nil {
+			err := eachEntry(v, func(h *Hash, _ int64) { f.f.add(h) })
+			if err := errors.Join(err, closer.Close()); err != nil {
+				return err
+			}
+		}
+		keys -= pageKeys
+		if f.page++; f.page == 1<<f.r.bits {
+			f.r.filter, d.fill = f.f, nil
+		}
+	}
+	return nil
+}
+
+// startFill picks the smallest run that has no filter, if one fits.
+func (d *dedupe) startFill() {
+	var least fill
+	for _, b := range d.buckets {
+		for _, r := range b.runs {
+			if r.filter == nil && !r.merging && (least.r == nil || r.keys < least.r.keys) {
+				least = fill{b: b, r: r}
+			}
+		}
+	}
+	if least.r == nil || d.memory.Load()+filterBytes(least.r.keys) > d.limit {
+		return
+	}
+	least.f = d.newFilter(least.r.keys)
+	d.fill = &least
 }

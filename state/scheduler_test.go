@@ -109,6 +109,55 @@ func TestCompactions(t *testing.T) {
 	}
 }
 
+// scripted is a store whose Schedule does what a test says.
+type scripted struct {
+	waits    bool
+	schedule func(pebble.CompactionGrantHandle) bool
+}
+
+func (s *scripted) GetAllowedWithoutPermission() int { return 1 }
+
+func (s *scripted) GetWaitingCompaction() (bool, pebble.WaitingCompaction) {
+	return s.waits, pebble.WaitingCompaction{}
+}
+
+func (s *scripted) Schedule(h pebble.CompactionGrantHandle) bool { return s.schedule(h) }
+
+// TestOfferNotTaken: while a slot is held for a store that then does not want
+// it, another is refused. It must be asked afterwards.
+func TestOfferNotTaken(t *testing.T) {
+	all := &compactions{limit: 1}
+	running := func() bool { return false }
+	a, b := all.compactor(running), all.compactor(running)
+	first, other := &scripted{waits: true}, &scripted{}
+	ran := false
+	first.schedule = func(pebble.CompactionGrantHandle) bool {
+		first.waits = false
+		if ok, _ := b.TrySchedule(); ok {
+			t.Error("two slots where the limit is one")
+		}
+		other.waits = true
+		return false
+	}
+	other.schedule = func(pebble.CompactionGrantHandle) bool {
+		other.waits, ran = false, true
+		return true
+	}
+	a.Register(2, first)
+	b.Register(2, other)
+	ok, h := a.TrySchedule()
+	if !ok {
+		t.Fatal("refused")
+	}
+	h.Done()
+	if !ran {
+		t.Error("the store that was refused is forgotten")
+	}
+	b.Done()
+	a.Unregister()
+	b.Unregister()
+}
+
 func TestMostPressing(t *testing.T) {
 	for _, c := range []struct{ first, second pebble.WaitingCompaction }{
 		{pebble.WaitingCompaction{Score: 2}, pebble.WaitingCompaction{Score: 1}},

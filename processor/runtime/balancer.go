@@ -25,6 +25,7 @@ type assignmentData struct {
 	Members int     `json:"members"`
 	Standby []int32 `json:"standby,omitempty"`
 	WarmUp  []int32 `json:"warmUp,omitempty"`
+	Coming  []int32 `json:"coming,omitempty"` // to be run by the member, now or as soon as the present owner has let go
 }
 
 // balancer places partitions by [place] in the group protocol's terms. One
@@ -139,7 +140,7 @@ func (s *syncPlan) IntoSyncAssignment() []kmsg.SyncGroupRequestGroupAssignment {
 	all := s.plan.IntoSyncAssignment()
 	for i := range all {
 		id := all[i].MemberID
-		data, err := json.Marshal(assignmentData{Members: s.members, Standby: s.place.standby[id], WarmUp: s.place.warmUp[id]})
+		data, err := json.Marshal(assignmentData{Members: s.members, Standby: s.place.standby[id], WarmUp: s.place.warmUp[id], Coming: s.place.owners[id]})
 		if err != nil {
 			panic(err) // numbers
 		}

@@ -79,23 +79,30 @@ func (in *input) queue(p int32) *queue {
 func (in *input) open(partition int32, offset int64) *queue {
 	q := &queue{in: in, partition: partition, notify: make(chan struct{}, 1)}
 	in.mu.Lock()
+	defer in.mu.Unlock()
+	if in.queues[partition] != nil {
+		in.forget(partition) // or it would be read on from where it was
+	}
 	in.queues[partition] = q
-	in.mu.Unlock()
 	in.client.AddConsumePartitions(map[string]map[int32]kgo.Offset{in.topic: {partition: kgo.NewOffset().At(offset)}})
 	return q
 }
 
-// close stops reading the partition.
+// close stops reading the partition, unless a later queue reads it by now.
 func (q *queue) close() {
 	in := q.in
-	parts := map[string][]int32{in.topic: {q.partition}}
-	in.client.RemoveConsumePartitions(parts)
-	in.client.ResumeFetchPartitions(map[string][]int32{in.topic: {q.partition}})
 	in.mu.Lock()
 	defer in.mu.Unlock()
 	if in.queues[q.partition] == q {
 		delete(in.queues, q.partition)
+		in.forget(q.partition)
 	}
+}
+
+func (in *input) forget(partition int32) {
+	parts := map[string][]int32{in.topic: {partition}}
+	in.client.RemoveConsumePartitions(parts)
+	in.client.ResumeFetchPartitions(parts)
 }
 
 func (q *queue) add(records []*kgo.Record, high int64, err error) {

@@ -3,6 +3,7 @@ package runtime
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -30,6 +31,7 @@ type Runtime struct {
 
 	mu        sync.Mutex
 	runners   map[int32]*running
+	ending    map[int32]chan struct{} // closed when a standby that was stopped is gone
 	owned     map[int32]bool
 	told      assignmentData
 	draining  bool
@@ -59,7 +61,7 @@ func New(cfg Config) (*Runtime, error) {
 	rt := &Runtime{
 		cfg: cfg, topo: t, group: cfg.Group,
 		outputs: outputTopics{t.Requests.Name, t.Oplog.Name, t.Broadcast.Name, t.Results.Name, t.Rejects.Name},
-		runners: make(map[int32]*running), owned: make(map[int32]bool),
+		runners: make(map[int32]*running), ending: make(map[int32]chan struct{}), owned: make(map[int32]bool),
 		commit: make(map[int32]int64), handedIn: make(map[int32]int64), committed: make(map[int32]int64), changed: make(chan struct{}),
 	}
 	rt.metrics = newMetrics(rt)
@@ -240,9 +242,11 @@ func (rt *Runtime) reconcile() {
 		}
 	}
 	for p, r := range rt.runners {
-		if !r.owner && !slices.Contains(rt.told.Standby, p) {
+		// A standby whose partition is coming to us goes on: it is warm.
+		if !r.owner && !slices.Contains(rt.told.Standby, p) && !slices.Contains(rt.told.Coming, p) {
 			r.cancel()
 			delete(rt.runners, p)
+			rt.ending[p] = r.done
 		}
 	}
 }
@@ -258,7 +262,14 @@ func (rt *Runtime) launch(p int32, owner bool) {
 		close(r.promoted)
 	}
 	rt.runners[p] = r
-	go r.run(ctx)
+	before := rt.ending[p]
+	delete(rt.ending, p)
+	go func() {
+		if before != nil {
+			<-before // one runner at a time holds the store
+		}
+		r.run(ctx)
+	}()
 }
 
 // handOver waits, for a while, until warm standbys have taken what we own.
@@ -296,9 +307,13 @@ func (rt *Runtime) stopAll() {
 		r.cancel()
 		all = append(all, r)
 	}
+	ending := slices.Collect(maps.Values(rt.ending))
 	rt.mu.Unlock()
 	for _, r := range all {
 		<-r.done
+	}
+	for _, done := range ending {
+		<-done
 	}
 }
 

@@ -46,7 +46,6 @@ func (p *partition) produce(q *request) {
 // wire is the producer of one incarnation: what it has written and the broker
 // has not, or has not acknowledged. It outlives its incarnation.
 type wire struct {
-	replica *replica
 	name    string
 	appends []sent
 	landed  int // appends[:landed] have met their fate

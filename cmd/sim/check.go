@@ -55,9 +55,6 @@ func (p *partition) checkSide(o *processor.Output) error {
 	if promises && !p.reader.has(out.answers) {
 		return violated(I3, "the %s of position %d went out (%s), and the log does not have the entry of position %d", o.Kind, o.Position, describe(o), out.answers)
 	}
-	for p.sidesDone < len(p.model.outcomes) && p.model.outcomes[p.sidesDone].done() {
-		p.sidesDone++
-	}
 	return nil
 }
 
@@ -124,14 +121,13 @@ func (p *partition) checkStore(r *replica) error {
 	if at.StreamTime != o.time || at.Revision != o.revision {
 		return violated(I5, "%s stands at position %d with time %d and revision %d; it should have %d and %d", r.name, at.Request, at.StreamTime, at.Revision, o.time, o.revision)
 	}
-	if at.Request >= int64(p.sidesDone) && !p.sidesUpTo(at.Request) {
+	if !p.sidesUpTo(at.Request) {
 		return violated(Sides, "%s stands at position %d, and side outputs up to there are missing", r.name, at.Request)
 	}
 	return p.checkResume(r)
 }
 
-// sidesUpTo is the long way of asking sidesDone, which stops at requests that
-// have not come yet.
+// sidesUpTo reports whether all side outputs up to the position have arrived.
 func (p *partition) sidesUpTo(position int64) bool {
 	for ; int64(p.sidesDone) <= position; p.sidesDone++ {
 		if !p.model.outcomes[p.sidesDone].done() {

@@ -42,7 +42,7 @@ func (r *replica) start() {
 		Partition: r.p.id, Topology: w.topo, ClusterKey: clusterKey,
 		InFlightMax: w.inFlightMax, Fault: w.fault, Clock: w.clock,
 	}, r.store)
-	r.wire = &wire{replica: r, epoch: r.p.epoch, name: fmt.Sprintf("%s.%d", r.name, r.lives)}
+	r.wire = &wire{epoch: r.p.epoch, name: fmt.Sprintf("%s.%d", r.name, r.lives)}
 	r.readAt = r.task.ReadFrom()
 	r.paused, r.lostTail = false, false
 	at := r.store.Position()

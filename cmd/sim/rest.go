@@ -121,8 +121,7 @@ func (p *partition) turn() (moved bool, err error) {
 }
 
 func (r *replica) turn() (moved bool, err error) {
-	before := *r
-	records, sides, applied := len(r.p.log), r.p.w.counts.Sides, r.task.Applied()
+	readAt, records, sides, applied := r.readAt, len(r.p.log), r.p.w.counts.Sides, r.task.Applied()
 	if !r.task.Owner() {
 		for r.task != nil && r.canRead() {
 			if err := r.read(); err != nil {
@@ -150,7 +149,7 @@ func (r *replica) turn() (moved bool, err error) {
 		r.commit()
 		moved = true
 	}
-	return moved || r.readAt != before.readAt || len(r.p.log) != records || r.p.w.counts.Sides != sides || r.task.Applied() != applied, nil
+	return moved || r.readAt != readAt || len(r.p.log) != records || r.p.w.counts.Sides != sides || r.task.Applied() != applied, nil
 }
 
 // flush empties an owner's wire.

@@ -129,12 +129,6 @@ func (w *world) run() error {
 	return nil
 }
 
-// action is one thing that can happen next.
-type action struct {
-	weight int
-	do     func() error
-}
-
 // step does one thing.
 func (p *partition) step() error {
 	w := p.w

@@ -41,6 +41,13 @@ func (w *Watcher) Next(ctx context.Context) (Update, error) {
 	return u, nil
 }
 
+// Now is the model as this node has it, and a channel that is closed when it
+// gets a newer one.
+func (n *Node) Now() (*registry.Model, <-chan struct{}) {
+	v := n.machine.now.Load()
+	return v.model, v.next
+}
+
 // WaitPublished waits until the settings of a revision are in the log of every
 // partition, as far as this node knows.
 func (n *Node) WaitPublished(ctx context.Context, revision int64) error {

@@ -61,9 +61,9 @@ func (f *feed) run(ctx context.Context) error {
 		kgo.ConsumeResetOffset(kgo.NoResetOffset()), // a view goes on where it was, or says why not
 		// A fetch that waits can miss partitions that were added after it was
 		// sent, so it does not wait for long.
-		kgo.FetchMaxWait(500*time.Millisecond),
-		kgo.FetchMaxBytes(16<<20),
-		kgo.FetchMaxPartitionBytes(2<<20),
+		kgo.FetchMaxWait(500 * time.Millisecond),
+		kgo.FetchMaxBytes(16 << 20),
+		kgo.FetchMaxPartitionBytes(2 << 20),
 	}, f.s.cfg.Client...)...)
 	if err != nil {
 		return fmt.Errorf("edge: open consumer: %w", err)

@@ -105,9 +105,7 @@ func TestACumulativeAcknowledgementPlacesEachEntry(t *testing.T) {
 		t.Fatal(err)
 	}
 	for i, want := range []int64{0, 1, 3, 4} { // 2 is the marker
-		for _, o := range task.Take() {
-			w.sides = append(w.sides, o)
-		}
+		w.sides = append(w.sides, task.Take()...)
 		task.Sent(w.sides[i].Position)
 		w.apply(task)
 		if at := store.Position(); at.OplogOffset != want {

@@ -1,0 +1,118 @@
+package node
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/tidemarkio/tidemark/topology"
+)
+
+// Default addresses of a node.
+const (
+	DefaultHTTP   = "127.0.0.1:8080"
+	DefaultAdmin  = "127.0.0.1:8081"
+	DefaultNative = "127.0.0.1:8443"
+	DefaultKafka  = "127.0.0.1:9092"
+)
+
+// Config of a [Node]: `tidemark dev`, everything in one process.
+type Config struct {
+	// DataDir holds all state: broker, registry, stores, keys. Required.
+	DataDir string
+	// ConfigFile is applied at every start, without pruning; empty: none.
+	ConfigFile string
+
+	// HTTP is the public door, Admin the operators', Native the framed
+	// protocol over TLS, Kafka the embedded broker. Port 0 takes a free one.
+	HTTP, Admin, Native, Kafka string
+	// Brokers uses that Kafka instead of the embedded broker.
+	Brokers []string
+	// Fsync makes the embedded broker survive a power cut, not only kill -9.
+	Fsync bool
+
+	// Topology is the map; its zero value the default one.
+	Topology topology.Config
+	// AdminToken is asked of every call of the admin API; empty: the API is
+	// open, and then Admin must be loopback.
+	AdminToken string
+	// PublicPlaintext allows plaintext HTTP on other addresses than loopback:
+	// for a proxy in front that ends TLS.
+	PublicPlaintext bool
+
+	// CacheBytes is for the blocks of all stores; default as in package state.
+	CacheBytes int64
+	// MemoryBudget refuses to start when the stores may need more; 0: no
+	// budget.
+	MemoryBudget int64
+	// CheckpointEvery, SweepEvery: see package runtime; zero: its defaults.
+	CheckpointEvery, SweepEvery time.Duration
+	// SessionTimeout of the consumer group; zero: default.
+	SessionTimeout time.Duration
+	// TickEvery is how often time is written to partitions with input; zero:
+	// the publisher's default.
+	TickEvery time.Duration
+
+	// Log is where to report; default slog.Default().
+	Log *slog.Logger
+}
+
+func (c *Config) setDefaults() {
+	for _, d := range []struct {
+		to    *string
+		value string
+	}{{&c.HTTP, DefaultHTTP}, {&c.Admin, DefaultAdmin}, {&c.Native, DefaultNative}, {&c.Kafka, DefaultKafka}} {
+		if *d.to == "" {
+			*d.to = d.value
+		}
+	}
+	if c.Log == nil {
+		c.Log = slog.Default()
+	}
+}
+
+// Validate names the first thing that is wrong.
+func (c *Config) Validate() error {
+	if c.DataDir == "" {
+		return errors.New("data directory is missing: say --data-dir")
+	}
+	if c.AdminToken == "" && !loopback(c.Admin) {
+		return fmt.Errorf("admin address %s is not loopback: set --admin-token", c.Admin)
+	}
+	if !c.PublicPlaintext && (!loopback(c.HTTP) || !loopback(c.Admin)) {
+		return fmt.Errorf("plaintext HTTP on %s or %s would leave this machine: listen on loopback behind a proxy that ends TLS, or say --plaintext", c.HTTP, c.Admin)
+	}
+	return nil
+}
+
+func loopback(address string) bool {
+	host, _, err := net.SplitHostPort(address)
+	ip := net.ParseIP(host)
+	return err == nil && (host == "localhost" || ip != nil && ip.IsLoopback())
+}
+
+func (c *Config) dir(parts ...string) string {
+	return filepath.Join(append([]string{c.DataDir}, parts...)...)
+}
+
+// brokerOpts reach an outside Kafka.
+func (c *Config) brokerOpts() []kgo.Opt {
+	return []kgo.Opt{kgo.SeedBrokers(c.Brokers...)}
+}
+
+// Brokers takes a comma-separated list apart.
+func Brokers(list string) []string {
+	var all []string
+	for b := range strings.SplitSeq(list, ",") {
+		if b = strings.TrimSpace(b); b != "" {
+			all = append(all, b)
+		}
+	}
+	return all
+}

@@ -1,0 +1,117 @@
+package node
+
+import (
+	"crypto/sha256"
+	"crypto/subtle"
+	"encoding/json"
+	"net/http"
+	"net/http/pprof"
+	"strings"
+
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/tidemarkio/tidemark/connectors/control"
+	"github.com/tidemarkio/tidemark/connectors/edge"
+	"github.com/tidemarkio/tidemark/processor/runtime"
+	"github.com/tidemarkio/tidemark/topology/registry"
+)
+
+// publicHandler is the door for producers and clients.
+func (n *Node) publicHandler() http.Handler {
+	mux := http.NewServeMux()
+	mux.Handle("/webapi/sync/", n.ingress.Handler())
+	edge := n.edge.Handler()
+	mux.Handle("/sync/", edge)
+	mux.Handle("/route", edge)
+	return mux
+}
+
+// adminHandler is the operators' door. It serves from the first moment, so
+// that a node that waits can say for what.
+func (n *Node) adminHandler() http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { plain(w, http.StatusOK, "alive\n") })
+	mux.HandleFunc("GET /readyz", n.serveReady)
+	mux.Handle("GET /metrics", promhttp.HandlerFor(n.metrics, promhttp.HandlerOpts{}))
+	mux.Handle("GET /api/v1/status", n.guard(http.HandlerFunc(n.serveStatus)))
+	mux.Handle("/debug/pprof/", n.guard(http.HandlerFunc(pprof.Index)))
+	mux.Handle("/debug/pprof/profile", n.guard(http.HandlerFunc(pprof.Profile)))
+	mux.Handle("/debug/pprof/trace", n.guard(http.HandlerFunc(pprof.Trace)))
+	return mux
+}
+
+// guard asks for the admin token, where one is set.
+func (n *Node) guard(h http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if !n.authorized(r) {
+			w.Header().Set("WWW-Authenticate", `Bearer realm="tidemark admin"`)
+			plain(w, http.StatusUnauthorized, "the admin API wants the token that the node was started with: Authorization: Bearer ...\n")
+			return
+		}
+		h.ServeHTTP(w, r)
+	})
+}
+
+func (n *Node) authorized(r *http.Request) bool {
+	if n.cfg.AdminToken == "" {
+		return true
+	}
+	token, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
+	// Hashes have one length, so the comparison tells nothing of the token's.
+	got, want := sha256.Sum256([]byte(token)), sha256.Sum256([]byte(n.cfg.AdminToken))
+	return ok && subtle.ConstantTimeCompare(got[:], want[:]) == 1
+}
+
+func (n *Node) serveReady(w http.ResponseWriter, _ *http.Request) {
+	if err := n.Ready(); err != nil {
+		plain(w, http.StatusServiceUnavailable, err.Error()+"\n")
+		return
+	}
+	plain(w, http.StatusOK, "ready\n")
+}
+
+// Status is what `tidemark status` shows.
+type Status struct {
+	Ready      bool             `json:"ready"`
+	Waiting    string           `json:"waiting,omitempty"` // why it is not ready
+	Topology   string           `json:"topology"`
+	Partitions []runtime.Status `json:"partitions,omitempty"`
+	Edge       *EdgeStatus      `json:"edge,omitempty"`
+	Registry   *registry.Status `json:"registry,omitempty"`
+	Control    *control.Status  `json:"control,omitempty"`
+}
+
+// EdgeStatus is the edge's part of it.
+type EdgeStatus struct {
+	edge.Counts
+	Views []edge.PartitionStatus `json:"views"`
+}
+
+// Status says how the node is.
+func (n *Node) Status() Status {
+	s := Status{Topology: n.topo.Hash()}
+	if err := n.Ready(); err != nil {
+		s.Waiting = err.Error()
+	} else {
+		s.Ready = true
+	}
+	if n.running.Load() {
+		r, c := n.registry.Status(), n.publisher.Status()
+		s.Partitions, s.Registry, s.Control = n.tasks.Status(), &r, &c
+		s.Edge = &EdgeStatus{n.edge.Counts(), n.edge.Partitions()}
+	}
+	return s
+}
+
+func (n *Node) serveStatus(w http.ResponseWriter, _ *http.Request) {
+	w.Header().Set("Content-Type", "application/json")
+	e := json.NewEncoder(w)
+	e.SetIndent("", "  ")
+	e.Encode(n.Status()) //nolint:errcheck // the caller has gone
+}
+
+func plain(w http.ResponseWriter, status int, text string) {
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	w.WriteHeader(status)
+	w.Write([]byte(text)) //nolint:errcheck // the caller has gone
+}

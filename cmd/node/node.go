@@ -1,0 +1,323 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/tidemarkio/tidemark/cmd/node/embedded"
+	"github.com/tidemarkio/tidemark/connectors/control"
+	"github.com/tidemarkio/tidemark/connectors/edge"
+	"github.com/tidemarkio/tidemark/connectors/ingress"
+	"github.com/tidemarkio/tidemark/processor/runtime"
+	"github.com/tidemarkio/tidemark/state"
+	"github.com/tidemarkio/tidemark/topology"
+	"github.com/tidemarkio/tidemark/topology/registry/quorum"
+)
+
+// startTimeout bounds each wait of the start for something outside of us.
+const startTimeout = time.Minute
+
+// Node is everything in one process. Make it with [New], start it with
+// [Node.Run].
+type Node struct {
+	cfg     Config
+	topo    *topology.Topology
+	metrics *prometheus.Registry
+	wait    readiness
+	public  net.Listener
+	admin   net.Listener
+	native  net.Listener
+
+	// Set in this order by Run, and read by handlers only behind ready.
+	broker    *embedded.Broker
+	client    []kgo.Opt
+	shared    *state.Shared
+	registry  *quorum.Node
+	publisher *control.Publisher
+	tasks     *runtime.Runtime
+	ingress   *ingress.Server
+	edge      *edge.Server
+	running   atomic.Bool // all of these are set
+	stopping  atomic.Bool
+}
+
+// New checks the configuration and opens the listeners.
+func New(cfg Config) (*Node, error) {
+	cfg.setDefaults()
+	if err := cfg.Validate(); err != nil {
+		return nil, err
+	}
+	topo, err := topology.New(cfg.Topology)
+	if err != nil {
+		return nil, err
+	}
+	n := &Node{cfg: cfg, topo: topo, metrics: prometheus.NewRegistry()}
+	n.metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	n.wait.waitFor("the start")
+	if err := os.MkdirAll(cfg.DataDir, 0o700); err != nil {
+		return nil, fmt.Errorf("make data directory: %w", err)
+	}
+	for _, l := range []struct {
+		to            *net.Listener
+		address, flag string
+	}{{&n.public, cfg.HTTP, "--http"}, {&n.admin, cfg.Admin, "--admin"}, {&n.native, cfg.Native, "--native"}} {
+		if *l.to, err = net.Listen("tcp", l.address); err != nil {
+			n.closeListeners()
+			return nil, fmt.Errorf("listen on %s: %w (choose another address with %s)", l.address, err, l.flag)
+		}
+	}
+	return n, nil
+}
+
+func (n *Node) closeListeners() {
+	for _, l := range []net.Listener{n.public, n.admin, n.native} {
+		if l != nil {
+			l.Close() //nolint:errcheck // nothing was accepted
+		}
+	}
+}
+
+// Run starts the parts, serves until the context ends or a part fails, and
+// stops them in reverse.
+func (n *Node) Run(ctx context.Context) error {
+	defer n.closeListeners()
+	p := newParts(n.cfg.Log)
+	err := n.start(ctx, p)
+	if err == nil {
+		n.wait.waitFor("")
+		n.running.Store(true)
+		n.cfg.Log.Info("ready", "http", n.URL(), "admin", n.AdminURL(), "native", n.native.Addr().String(), "kafka", n.Kafka())
+		select {
+		case <-ctx.Done():
+			n.cfg.Log.Info("stopping")
+		case err = <-p.failed:
+		}
+	}
+	n.stopping.Store(true)
+	return errors.Join(err, p.stop(), n.close())
+}
+
+// start brings the parts up, each once what it needs is there.
+func (n *Node) start(ctx context.Context, p *parts) error {
+	p.start("admin HTTP", n.serve(n.admin, n.adminHandler()))
+	for _, step := range []struct {
+		what string
+		do   func(context.Context, *parts) error
+	}{
+		{"the broker", n.startBroker},
+		{"the registry", n.startRegistry},
+		{"the settings", n.startSettings},
+		{"the stores", n.startStores},
+		{"the sync tasks", n.startTasks},
+		{"the doors", n.startDoors},
+		{"partitions to be run and views to catch up", n.waitServing},
+	} {
+		n.wait.waitFor(step.what)
+		if err := step.do(ctx, p); err != nil {
+			return fmt.Errorf("start %s: %w", step.what, err)
+		}
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		select {
+		case err := <-p.failed:
+			return err
+		default:
+		}
+	}
+	return nil
+}
+
+func (n *Node) startBroker(ctx context.Context, _ *parts) (err error) {
+	if len(n.cfg.Brokers) > 0 {
+		n.client = n.cfg.brokerOpts()
+		return ensureTopics(ctx, n.client, n.topo)
+	}
+	n.broker, err = embedded.Start(embedded.Config{
+		Dir: n.cfg.dir("kafka"), Addr: n.cfg.Kafka, SyncWrites: n.cfg.Fsync, Logger: n.cfg.Log, Topics: n.topo.Topics(),
+	})
+	if err == nil {
+		n.client = n.broker.ClientOpts()
+	}
+	return err
+}
+
+func (n *Node) startRegistry(ctx context.Context, p *parts) (err error) {
+	n.registry, err = quorum.Open(quorum.Config{Dir: n.cfg.dir("registry"), Topology: n.topo.Frozen(), Admin: n.AdminURL(), Log: n.cfg.Log})
+	if err != nil {
+		return err
+	}
+	p.start("registry", n.registry.Run)
+	ctx, cancel := context.WithTimeout(ctx, startTimeout)
+	defer cancel()
+	return n.registry.Ready(ctx)
+}
+
+// startSettings publishes what waits, applies the config file, and waits until
+// every partition has it.
+func (n *Node) startSettings(ctx context.Context, p *parts) (err error) {
+	n.publisher, err = control.New(control.Config{Registry: n.registry, Topology: n.topo, Kafka: n.client, Tick: n.cfg.TickEvery, Log: n.cfg.Log})
+	if err != nil {
+		return err
+	}
+	p.start("control records", n.publisher.Run)
+	if n.cfg.ConfigFile == "" {
+		return nil
+	}
+	return n.applyFile(ctx, p)
+}
+
+func (n *Node) startStores(context.Context, *parts) (err error) {
+	n.shared, err = state.NewShared(state.SharedConfig{CacheBytes: n.cfg.CacheBytes})
+	return err
+}
+
+func (n *Node) startTasks(_ context.Context, p *parts) (err error) {
+	s := &stores{dir: n.cfg.dir("state"), shared: n.shared, topo: n.topo, log: n.cfg.Log}
+	n.tasks, err = runtime.New(runtime.Config{
+		Client: n.client, Topology: n.topo, ClusterKey: n.registry.Model().Cluster().Key,
+		Open: s.open, SetAside: s.setAside,
+		CheckpointEvery: n.cfg.CheckpointEvery, SweepEvery: n.cfg.SweepEvery, SessionTimeout: n.cfg.SessionTimeout,
+		Log: n.cfg.Log, Metrics: n.metrics,
+	})
+	if err == nil {
+		p.start("sync tasks", n.tasks.Run)
+	}
+	return err
+}
+
+func (n *Node) startDoors(_ context.Context, p *parts) (err error) {
+	n.ingress, err = ingress.New(ingress.Config{Client: n.client, Topology: n.topo, Settings: n.settings, Log: n.cfg.Log, Metrics: n.metrics})
+	if err != nil {
+		return err
+	}
+	p.start("ingress", n.ingress.Run)
+	native, err := n.nativeTLS()
+	if err != nil {
+		return err
+	}
+	changed := make(chan struct{}, 1)
+	n.edge, err = edge.New(edge.Config{
+		Client: n.client, Topology: n.topo, Shared: n.shared, Dir: n.cfg.dir("state"),
+		Settings: n.settings, SettingsChanged: changed, Authenticate: n.authenticate,
+		Native: native, PublicAddress: n.public.Addr().String(), NativeAddress: n.native.Addr().String(),
+		Log: n.cfg.Log, Metrics: n.metrics,
+	})
+	if err != nil {
+		return err
+	}
+	p.start("settings watch", func(ctx context.Context) error { return n.watchSettings(ctx, changed) })
+	p.start("edge", n.edge.Run)
+	p.start("public HTTP", n.serve(n.public, n.publicHandler()))
+	return nil
+}
+
+// waitServing waits until requests are processed and clients served.
+func (n *Node) waitServing(ctx context.Context, p *parts) error {
+	t := time.NewTicker(10 * time.Millisecond)
+	defer t.Stop()
+	for {
+		why := n.serving()
+		if why == nil {
+			return nil
+		}
+		n.wait.waitFor(why.Error())
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case err := <-p.failed:
+			return err
+		case <-t.C:
+		}
+	}
+}
+
+// serving is nil when requests are processed and clients served.
+func (n *Node) serving() error {
+	if !n.ingress.Ready() {
+		return errors.New("ingress does not know its results partition yet")
+	}
+	if err := n.edge.Ready(); err != nil {
+		return fmt.Errorf("edge: %w", err)
+	}
+	have := n.tasks.Status()
+	if len(have) < int(n.topo.Partitions) {
+		return fmt.Errorf("%d of %d partitions are run here", len(have), n.topo.Partitions)
+	}
+	for _, s := range have {
+		if s.State != runtime.StateRunning {
+			return fmt.Errorf("partition %d is %s %s", s.Partition, s.State, s.Reason)
+		}
+	}
+	return nil
+}
+
+// Ready is nil when requests will be processed and clients served.
+func (n *Node) Ready() error {
+	switch {
+	case n.stopping.Load():
+		return errors.New("stopping")
+	case !n.running.Load():
+		return errors.New("waiting for " + n.wait.get())
+	}
+	return n.serving()
+}
+
+func (n *Node) close() error {
+	var errs []error
+	if n.shared != nil {
+		errs = append(errs, n.shared.Close())
+	}
+	if n.broker != nil {
+		errs = append(errs, n.broker.Close())
+	}
+	return errors.Join(errs...)
+}
+
+// serve gives a part that serves HTTP until its context ends. Streams are the
+// edge's to end.
+func (n *Node) serve(l net.Listener, h http.Handler) func(context.Context) error {
+	return func(ctx context.Context) error {
+		s := &http.Server{Handler: h, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10}
+		ended := make(chan error, 1)
+		go func() { ended <- s.Serve(l) }()
+		select {
+		case err := <-ended:
+			return err
+		case <-ctx.Done():
+		}
+		grace, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+		defer cancel()
+		if err := s.Shutdown(grace); err != nil {
+			s.Close() //nolint:errcheck // what is left are callers that do not read
+		}
+		<-ended
+		return nil
+	}
+}
+
+// URL is the public HTTP door's, AdminURL the operators'.
+func (n *Node) URL() string      { return "http://" + n.public.Addr().String() }
+func (n *Node) AdminURL() string { return "http://" + n.admin.Addr().String() }
+
+// Kafka is where Kafka clients connect.
+func (n *Node) Kafka() string {
+	if n.broker != nil {
+		return n.broker.Addr()
+	}
+	return fmt.Sprint(n.cfg.Brokers)
+}
+
+// Client reaches the brokers; Topology is the map.
+func (n *Node) Client() []kgo.Opt            { return n.client }
+func (n *Node) Topology() *topology.Topology { return n.topo }

@@ -1,0 +1,54 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+)
+
+// adminFlags reach a node's admin API.
+type adminFlags struct {
+	url   string
+	token string
+}
+
+func (f *adminFlags) add(cmd *cobra.Command) {
+	cmd.Flags().StringVar(&f.url, "admin", "http://127.0.0.1:8081", "the node's admin API")
+	cmd.Flags().StringVar(&f.token, "admin-token", os.Getenv("TIDEMARK_ADMIN_TOKEN"), "its token, where one is set; default $TIDEMARK_ADMIN_TOKEN")
+}
+
+// call does one request and gives the body of a 2xx answer.
+func (f *adminFlags) call(ctx context.Context, method, path, contentType string, body io.Reader) ([]byte, error) {
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, method, strings.TrimRight(f.url, "/")+path, body)
+	if err != nil {
+		return nil, err
+	}
+	if contentType != "" {
+		req.Header.Set("Content-Type", contentType)
+	}
+	if f.token != "" {
+		req.Header.Set("Authorization", "Bearer "+f.token)
+	}
+	res, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return nil, fmt.Errorf("call the admin API: %w (is tidemark running there? see --admin)", err)
+	}
+	defer res.Body.Close()
+	b, err := io.ReadAll(io.LimitReader(res.Body, 64<<20))
+	if err != nil {
+		return nil, fmt.Errorf("read the answer of %s: %w", f.url, err)
+	}
+	if res.StatusCode/100 != 2 {
+		return nil, errors.New(strings.TrimSpace(string(b)))
+	}
+	return b, nil
+}

@@ -63,20 +63,32 @@ func appendCursor(b []byte, tag string, s *session.Session, spans []session.Span
 // escapeBiz keeps a business's name apart from what stands around it. Most
 // need nothing.
 func escapeBiz(name string) string {
+	var b []byte
 	for i := range len(name) {
-		if c := name[i]; c <= ' ' || c >= 0x7f || strings.IndexByte("%,:;", c) >= 0 {
-			return url.QueryEscape(name)
+		c := name[i]
+		plain := c > ' ' && c < 0x7f && strings.IndexByte("%,:;", c) < 0
+		switch {
+		case plain && b != nil:
+			b = append(b, c)
+		case !plain:
+			if b == nil {
+				b = append(b, name[:i]...)
+			}
+			b = append(b, '%', "0123456789ABCDEF"[c>>4], "0123456789ABCDEF"[c&15])
 		}
 	}
-	return name
+	if b == nil {
+		return name
+	}
+	return string(b)
 }
 
 // unescapeBiz reads what escapeBiz wrote, or a plain name.
 func unescapeBiz(s string) string {
-	if !strings.ContainsAny(s, "%+") {
+	if strings.IndexByte(s, '%') < 0 {
 		return s
 	}
-	if name, err := url.QueryUnescape(s); err == nil && escapeBiz(name) == s {
+	if name, err := url.PathUnescape(s); err == nil && escapeBiz(name) == s {
 		return name
 	}
 	return s

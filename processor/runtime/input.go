@@ -23,6 +23,9 @@ type input struct {
 
 	mu     sync.Mutex
 	queues map[int32]*queue
+	known  map[int32]bool     // partitions that were read before
+	poll   context.CancelFunc // ends the poll under way
+	turned chan struct{}      // closed and replaced when what a poll gave is handed out
 }
 
 // queue holds the requests of one partition that were read and not yet taken.
@@ -51,13 +54,19 @@ func newInput(cfg *Config) (*input, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open requests consumer: %w", err)
 	}
-	return &input{client: client, topic: cfg.Topology.Requests.Name, log: cfg.Log, max: cfg.QueueBytesMax, queues: make(map[int32]*queue)}, nil
+	return &input{client: client, topic: cfg.Topology.Requests.Name, log: cfg.Log, max: cfg.QueueBytesMax,
+		queues: make(map[int32]*queue), known: make(map[int32]bool), poll: func() {}, turned: make(chan struct{})}, nil
 }
 
 // run polls until the context ends.
 func (in *input) run(ctx context.Context) {
 	for ctx.Err() == nil {
-		fetches := in.client.PollFetches(ctx)
+		poll, cancel := context.WithCancel(ctx)
+		in.mu.Lock()
+		in.poll = cancel
+		in.mu.Unlock()
+		fetches := in.client.PollFetches(poll)
+		cancel()
 		if fetches.IsClientClosed() {
 			return
 		}
@@ -66,6 +75,10 @@ func (in *input) run(ctx context.Context) {
 				q.add(p.Records, p.HighWatermark, p.Err)
 			}
 		})
+		in.mu.Lock()
+		close(in.turned)
+		in.turned = make(chan struct{})
+		in.mu.Unlock()
 	}
 }
 
@@ -75,17 +88,29 @@ func (in *input) queue(p int32) *queue {
 	return in.queues[p]
 }
 
-// open starts reading a partition at the offset.
-func (in *input) open(partition int32, offset int64) *queue {
-	q := &queue{in: in, partition: partition, notify: make(chan struct{}, 1)}
+// open starts reading a partition at the offset. For a partition that was read
+// before it waits until nothing of that reading can come any more: the task
+// allows holes, so records from further on would pass for what comes next.
+func (in *input) open(ctx context.Context, partition int32, offset int64) (*queue, error) {
 	in.mu.Lock()
-	defer in.mu.Unlock()
-	if in.queues[partition] != nil {
-		in.forget(partition) // or it would be read on from where it was
+	if in.known[partition] {
+		delete(in.queues, partition)
+		in.forget(partition)
+		turned := in.turned
+		in.poll()
+		in.mu.Unlock()
+		select {
+		case <-turned:
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+		in.mu.Lock()
 	}
-	in.queues[partition] = q
+	defer in.mu.Unlock()
+	q := &queue{in: in, partition: partition, notify: make(chan struct{}, 1)}
+	in.queues[partition], in.known[partition] = q, true
 	in.client.AddConsumePartitions(map[string]map[int32]kgo.Offset{in.topic: {partition: kgo.NewOffset().At(offset)}})
-	return q
+	return q, nil
 }
 
 // close stops reading the partition, unless a later queue reads it by now.

@@ -17,11 +17,14 @@ const recordSlab = 64
 
 // newProducer opens the one producer of the process. It retries for as long
 // as it takes: an append fails only when trying again cannot help.
-func newProducer(cfg *Config) (*kgo.Client, error) {
+func newProducer(cfg *Config, lost func(topic string, partition int32)) (*kgo.Client, error) {
 	client, err := kgo.NewClient(append(cfg.clientOpts("processor-output"),
 		kgo.RecordPartitioner(kgo.ManualPartitioner()),
 		kgo.RequiredAcks(kgo.AllISRAcks()),
 		kgo.ProducerLinger(0),
+		// A broker that has lost what it acknowledged must not be written to as
+		// if nothing had happened.
+		kgo.ProducerOnDataLossDetected(lost),
 		kgo.MaxBufferedRecords(DefaultProducerBuffered),
 		kgo.ProducerBatchMaxBytes(1_000_000),
 	)...)
@@ -161,6 +164,14 @@ func (a *acks) expect(o *processor.Output) {
 	a.mu.Lock()
 	a.queue = append(a.queue, position)
 	a.mu.Unlock()
+}
+
+// lost says that the broker has lost what it acknowledged before.
+func (a *acks) lost() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.fail(fmt.Errorf("%w: the broker has lost records that it had acknowledged", errAgain))
+	wake(a.notify)
 }
 
 func (a *acks) fail(err error) {

@@ -73,10 +73,10 @@ func (r *runner) run(ctx context.Context) {
 			r.closeStore()
 			continue
 		}
-		r.log.Warn("task starts again", "partition", r.partition, "cause", err, "in", wait)
-		if time.Since(began) > time.Minute {
+		if errors.Is(err, errAgain) || time.Since(began) > time.Minute {
 			wait = backoffMin
 		}
+		r.log.Warn("task starts again", "partition", r.partition, "cause", err, "in", wait)
 		select {
 		case <-ctx.Done():
 			return
@@ -107,7 +107,9 @@ func (r *runner) incarnation(ctx context.Context) error {
 	at := r.store.Position()
 	r.task = processor.New(processor.Config{Partition: r.partition, Topology: r.rt.topo, ClusterKey: r.rt.cfg.ClusterKey}, r.store)
 	r.task.Committed(b.committed)
-	r.in = r.rt.input.open(r.partition, at.Request+1)
+	if r.in, err = r.rt.input.open(ctx, r.partition, at.Request+1); err != nil {
+		return err
+	}
 	r.chunk = nil
 	defer func() { r.in.close() }()
 	t, err := openTail(&r.rt.cfg, r.rt.topo.Oplog.Name, r.partition, max(r.task.ReadFrom(), b.oplog.start))
@@ -287,11 +289,14 @@ func (r *runner) own(ctx context.Context) error {
 	life, end := context.WithCancel(context.WithoutCancel(ctx))
 	defer end()
 	r.out = newWriter(r.rt.producer, r.rt.outputs, r.partition, r.rt.presence.online)
+	r.rt.writes(r.partition, &r.out.acks)
 	defer func() {
+		r.rt.writes(r.partition, nil)
 		end() // what is still buffered fails
 		r.out.wg.Wait()
 	}()
 	r.keep.start(r)
+	epoch := r.leaderEpoch()
 	timer := time.NewTicker(housekeeping)
 	defer timer.Stop()
 	for {
@@ -311,9 +316,42 @@ func (r *runner) own(ctx context.Context) error {
 			if err := r.keep.look(life, r); err != nil {
 				return err
 			}
+			if err := r.unsettled(&epoch); err != nil {
+				return err
+			}
 			r.status.progress(r)
 		}
 	}
+}
+
+// leaderEpoch counts the leaders that our oplog partition has had; -1: unknown.
+func (r *runner) leaderEpoch() int32 {
+	_, epoch, err := r.rt.producer.PartitionLeader(r.rt.topo.Oplog.Name, r.partition)
+	if err != nil {
+		return -1
+	}
+	return epoch
+}
+
+// errAgain ends an incarnation in order, so that the next one reads the log.
+var errAgain = errors.New("the log wants to be read again")
+
+// unsettled looks for reasons to read the log again: a new leader, which may
+// have lost what the old one had acknowledged, and another owner's records,
+// behind which the store's offset stands still. With nothing in flight a new
+// incarnation costs little.
+func (r *runner) unsettled(epoch *int32) error {
+	now := r.leaderEpoch()
+	if *epoch < 0 {
+		*epoch = now
+	}
+	switch {
+	case now > *epoch:
+		return fmt.Errorf("%w: the oplog partition has a new leader (epoch %d, was %d)", errAgain, now, *epoch)
+	case !r.task.Alone() && r.task.InFlight() == 0 && len(r.chunk) == 0:
+		return fmt.Errorf("%w: somebody else has written to the oplog partition", errAgain)
+	}
+	return nil
 }
 
 // turn takes acknowledgements, decides some requests, and writes what follows.

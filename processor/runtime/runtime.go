@@ -38,6 +38,7 @@ type Runtime struct {
 	commit    map[int32]int64 // positions to commit
 	handedIn  map[int32]int64 // newest positions handed in for a commit
 	committed map[int32]int64 // positions that the group has, as last read
+	writing   map[int32]*acks // of the owners that append now
 	changed   chan struct{}   // closed and replaced when ownership changes
 }
 
@@ -62,14 +63,14 @@ func New(cfg Config) (*Runtime, error) {
 		cfg: cfg, topo: t, group: cfg.Group,
 		outputs: outputTopics{t.Requests.Name, t.Oplog.Name, t.Broadcast.Name, t.Results.Name, t.Rejects.Name},
 		runners: make(map[int32]*running), ending: make(map[int32]chan struct{}), owned: make(map[int32]bool),
-		commit: make(map[int32]int64), handedIn: make(map[int32]int64), committed: make(map[int32]int64), changed: make(chan struct{}),
+		commit: make(map[int32]int64), handedIn: make(map[int32]int64), committed: make(map[int32]int64), writing: make(map[int32]*acks), changed: make(chan struct{}),
 	}
 	rt.metrics = newMetrics(rt)
 	return rt, rt.open()
 }
 
 func (rt *Runtime) open() (err error) {
-	if rt.producer, err = newProducer(&rt.cfg); err != nil {
+	if rt.producer, err = newProducer(&rt.cfg, rt.dataLoss); err != nil {
 		return err
 	}
 	rt.admin = kadm.NewClient(rt.producer)
@@ -334,6 +335,31 @@ func (rt *Runtime) closeClients() {
 		if c != nil {
 			c.Close()
 		}
+	}
+}
+
+// writes notes where an owner takes acknowledgements, so that it hears of lost
+// records; nil: it has ended.
+func (rt *Runtime) writes(partition int32, a *acks) {
+	rt.mu.Lock()
+	defer rt.mu.Unlock()
+	if a == nil {
+		delete(rt.writing, partition)
+		return
+	}
+	rt.writing[partition] = a
+}
+
+// dataLoss is called by the producer.
+func (rt *Runtime) dataLoss(topic string, partition int32) {
+	if topic != rt.outputs.oplog {
+		return
+	}
+	rt.mu.Lock()
+	a := rt.writing[partition]
+	rt.mu.Unlock()
+	if a != nil {
+		a.lost()
 	}
 }
 

@@ -8,13 +8,15 @@ import (
 // cacheWays is how many counters share a set of the cache.
 const cacheWays = 8
 
-// counterCache is a table of sets of eight counters. What was not used since
-// the hand last came by is replaced.
+// counterCache is a table of sets of eight counters, which grows to a limit.
+// What was not used since the hand last came by is replaced.
 //
 // Between begin and end nothing that was put is forgotten, because Pebble does
 // not have it yet: what is replaced in a set that was put into goes to spilled.
 type counterCache struct {
 	sets    []counterSet
+	most    int // sets, when it has grown as far as it may
+	n       int // counters in it
 	spilled map[Hash]int64
 	batch   uint32 // counts batches; never 0
 	open    bool
@@ -30,10 +32,10 @@ type counterSet struct {
 
 const counterSetBytes = cacheWays*24 + 8
 
-// newCounterCache takes at most so many bytes.
+// newCounterCache takes at most so many bytes. It begins small.
 func newCounterCache(bytes int64) counterCache {
-	n := max(1, uint64(bytes/counterSetBytes))
-	return counterCache{sets: make([]counterSet, 1<<(bits.Len64(n)-1)), spilled: make(map[Hash]int64)}
+	most := 1 << (bits.Len64(max(1, uint64(bytes/counterSetBytes))) - 1)
+	return counterCache{sets: make([]counterSet, min(most, 64)), most: most, spilled: make(map[Hash]int64)}
 }
 
 func (c *counterCache) bytes() int64 { return int64(len(c.sets)) * counterSetBytes }
@@ -86,6 +88,9 @@ func (c *counterCache) put(h *Hash, id int64) {
 		if c.open && s.batch == c.batch && s.full>>i&1 == 1 {
 			c.spilled[s.hash(i)] = s.id[i]
 		}
+		if s.full>>i&1 == 0 {
+			c.n++
+		}
 		s.low[i], s.high[i] = binary.LittleEndian.Uint64(h[:]), binary.LittleEndian.Uint64(h[8:])
 		s.full |= 1 << i
 	}
@@ -93,6 +98,27 @@ func (c *counterCache) put(h *Hash, id int64) {
 	s.used |= 1 << i
 	if c.open {
 		s.batch = c.batch
+	}
+	if c.n > len(c.sets)*cacheWays*3/4 && len(c.sets) < c.most {
+		c.grow()
+	}
+}
+
+// grow doubles the number of sets. Each is split in two.
+func (c *counterCache) grow() {
+	old := c.sets
+	c.sets = make([]counterSet, 2*len(old))
+	for i := range old {
+		for way := range cacheWays {
+			if from := &old[i]; from.full>>way&1 == 1 {
+				to := &c.sets[from.low[way]&uint64(len(c.sets)-1)]
+				n := to.victim()
+				to.low[n], to.high[n], to.id[n] = from.low[way], from.high[way], from.id[way]
+				to.full |= 1 << n
+				to.used |= from.used >> way & 1 << n
+				to.batch = from.batch
+			}
+		}
 	}
 }
 
@@ -119,4 +145,7 @@ func (s *counterSet) victim() int {
 }
 
 // reset forgets all.
-func (c *counterCache) reset() { clear(c.sets) }
+func (c *counterCache) reset() {
+	clear(c.sets)
+	c.n = 0
+}

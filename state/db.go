@@ -31,7 +31,7 @@ type DBConfig struct {
 	// Identity is whose store it is: written when it is made, compared when it
 	// is opened.
 	Identity Identity
-	// MemTableBytes is the size of a memtable; default 4 MiB. Larger makes for
+	// MemTableBytes is the size of a memtable; default 2 MiB. Larger makes for
 	// fewer and larger flushes, and costs three times that memory per store.
 	MemTableBytes int64
 	// Log gets what Pebble has to say; default [slog.Default].

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync"
 	"sync/atomic"
 
 	"github.com/cockroachdb/pebble/v2"
@@ -11,7 +12,7 @@ import (
 
 // tableKeys is how many keys of a bucket are kept in memory before they go to
 // a run. More makes fewer runs to ask and to merge, and costs 40 bytes each at most.
-const tableKeys = 64 << 10
+const tableKeys = 32 << 10
 
 // tableBytes is what the table of a full bucket takes: entries, and an index
 // that is at most half full.
@@ -45,7 +46,6 @@ type dedupe struct {
 	fill    *fill     // a filter that is made up for; nil: none
 	freed   bool      // memory of filters was given back since a fill was looked for
 	spare   *table    // for the next bucket
-	pages   [][]byte  // scratch
 	key     [pageKeyLen]byte
 
 	// For [Task.Stats], which another goroutine may call.
@@ -192,7 +192,9 @@ func (d *dedupe) close(pb *pebble.Batch, b *bucket) {
 			r.filter.add(&t.entries[i].key)
 		}
 	}
-	pages := d.scratch(1 << r.bits)
+	s := getScratch(1 << r.bits)
+	defer scratches.Put(s)
+	pages := s.pages
 	for i := range t.entries {
 		e := &t.entries[i]
 		p := &pages[pageOf(&e.key, r.bits)]
@@ -226,16 +228,23 @@ func stagePages(pb *pebble.Batch, b *bucket, r *run, first uint32, pages [][]byt
 	}
 }
 
-// scratch gives n empty pages, valid until the next call.
-func (d *dedupe) scratch(n int) [][]byte {
-	if cap(d.pages) < n {
-		d.pages = make([][]byte, n)
+// scratch is room for pages that are put together. It is megabytes, and no
+// store needs it for long.
+type scratch struct{ room, pages [][]byte }
+
+var scratches = sync.Pool{New: func() any { return new(scratch) }}
+
+// getScratch gives n empty pages.
+func getScratch(n int) *scratch {
+	s := scratches.Get().(*scratch)
+	if len(s.room) < n {
+		s.room = append(s.room, make([][]byte, n-len(s.room))...)
 	}
-	pages := d.pages[:n]
-	for i := range pages {
-		pages[i] = pages[i][:0]
+	s.pages = s.room[:n]
+	for i := range s.pages {
+		s.pages[i] = s.pages[i][:0]
 	}
-	return pages
+	return s
 }
 
 // newFilter gives a filter for so many keys, unless the limit is reached and

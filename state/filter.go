@@ -31,9 +31,11 @@ func filterBytes(keys int) int64 {
 
 func (f *filter) bytes() int64 { return int64(len(f.words)) * 8 }
 
-// block is the key's: the hash's first half, scaled down to their number.
+// block is the key's: the hash's first half, scaled down to their number. Keys
+// of a page have neighbouring blocks, so that a filter that is made from pages
+// is made in order.
 func (f *filter) block(h *Hash) []uint64 {
-	hi, _ := bits.Mul64(binary.LittleEndian.Uint64(h[:]), uint64(len(f.words)/blockWords))
+	hi, _ := bits.Mul64(binary.BigEndian.Uint64(h[:]), uint64(len(f.words)/blockWords))
 	i := hi * blockWords
 	return f.words[i : i+blockWords : i+blockWords]
 }

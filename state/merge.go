@@ -107,7 +107,9 @@ func (d *dedupe) start(b *bucket, from []*run) {
 // step moves one unit: the keys whose hashes begin with the same bits.
 func (d *dedupe) step(pb *pebble.Batch, m *merge) (moved int, err error) {
 	spread := m.to.bits - m.bits
-	pages := d.scratch(1 << spread)
+	s := getScratch(1 << spread)
+	defer scratches.Put(s)
+	pages := s.pages
 	for _, r := range m.from {
 		for p := range uint32(1) << (r.bits - m.bits) {
 			n, err := d.movePage(m, r, m.unit<<(r.bits-m.bits)+p, pages)

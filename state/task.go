@@ -39,8 +39,9 @@ type TaskConfig struct {
 	Partition int32
 
 	// FilterBytes bounds the filters of dedupe keys in memory, at 12 bits a
-	// key; default 16 MiB, some 11 million keys. Past it the oldest are read
-	// from disk, a page per look-up: slower, and bounded by the cache.
+	// key; default 16 MiB, some 11 million keys. Past it the largest runs have
+	// none, and each costs every look-up a page: slower, and bounded by the
+	// cache.
 	FilterBytes int64
 	// CounterBytes bounds the cache of counters, at 25 bytes each; default
 	// 4 MiB. A counter that is not in it costs a look-up in Pebble.

@@ -494,7 +494,7 @@ func TestLedger(t *testing.T) {
 	now := time.UnixMilli(1_000_000)
 	l := newLedger(2, registry.Published{Time: 2_000_000})
 	c, ok := l.next(0, r.model(), now)
-	if !ok || c.Revision != 1 || c.Time != 2_000_000 {
+	if !ok || c.Revision != 2 || c.Time != 2_000_000 {
 		t.Fatalf("the first is %+v, %t", c, ok)
 	}
 	if _, ok := l.next(0, r.model(), now); ok {
@@ -504,11 +504,11 @@ func TestLedger(t *testing.T) {
 	if _, ok := l.next(0, r.model(), now); ok || l.wakeAt(now) != now.Add(retryMin) {
 		t.Error("no pause after a failure")
 	}
-	if c, _ = l.next(0, r.model(), now.Add(retryMin)); c.Revision != 1 {
+	if c, _ = l.next(0, r.model(), now.Add(retryMin)); c.Revision != 2 {
 		t.Errorf("after a failure revision %d comes", c.Revision)
 	}
 	l.written(&c, 4)
-	if c, _ = l.next(0, r.model(), now); c.Revision != 2 || l.everywhere() != 0 || l.behind(r.model()) != 2 {
+	if c, _ = l.next(0, r.model(), now); c.Revision != 3 || l.everywhere() != 0 || l.behind(r.model()) != 2 {
 		t.Errorf("then revision %d; everywhere is %d, %d behind", c.Revision, l.everywhere(), l.behind(r.model()))
 	}
 	l.written(&c, 5)

@@ -255,7 +255,7 @@ func TestLargeSetsAreSplit(t *testing.T) {
 	if got := len(held.Businesses(strings.Repeat("界", 100))); got != configs-1 {
 		t.Errorf("the control records make %d configs of %d", got, configs-1)
 	}
-	if r.Revision != int64(records) || r.Publish != r.Revision || m.Sync(strings.Repeat("界", 100), c.Ops[1].(CreateSync).Sync.BizType).Revision != r.Revision {
+	if r.Revision != int64(records)+1 || r.Publish != r.Revision || m.Sync(strings.Repeat("界", 100), c.Ops[1].(CreateSync).Sync.BizType).Revision != r.Revision {
 		t.Errorf("result %+v for %d records: object, result and last record share one revision", r, records)
 	}
 }

@@ -40,7 +40,9 @@ func (o Create) apply(e *edit) error {
 		ID: o.ID, Key: schemas.ClusterKey(o.ClusterKey), Pepper: o.Pepper,
 		Topology: slices.Clone(o.Topology), Created: e.cmd.Time,
 	}
-	e.record(RegistryCreate, Object{Kind: KindRegistry, Name: o.ID}, nil, o.Topology)
+	object := Object{Kind: KindRegistry, Name: o.ID}
+	e.touch(object) // so that no revision of a registry is 0, which stands for any
+	e.record(RegistryCreate, object, nil, o.Topology)
 	return nil
 }
 

@@ -110,28 +110,38 @@ func (p *Plan) instance(m *registry.Model, in *Instance, path string, prune bool
 
 // tenant plans an instance's own settings.
 func (p *Plan) tenant(was *registry.Instance, in *Instance, path string) {
-	is := registry.ModifyInstance{
-		ID: in.ID, Description: value(in.Description, was.Description), SessionValidation: was.SessionValidation, JWT: was.JWT,
-	}
+	is := in.Modify(was)
 	var changed []string
 	if is.Description != was.Description {
 		changed = append(changed, arrow("description", was.Description, is.Description))
 	}
-	if in.SessionValidation != nil {
-		is.SessionValidation = in.SessionValidation.form()
-		if !sameJSON(is.SessionValidation, was.SessionValidation) {
-			changed = append(changed, "sessionValidation")
-		}
+	if !sameJSON(is.SessionValidation, was.SessionValidation) {
+		changed = append(changed, "sessionValidation")
 	}
-	if in.JWT != nil {
-		is.JWT = in.JWT.form()
-		if !sameJSON(is.JWT, was.JWT) {
-			changed = append(changed, "jwt")
-		}
+	if !sameJSON(is.JWT, was.JWT) {
+		changed = append(changed, "jwt")
 	}
 	if len(changed) > 0 {
 		p.add(path, is, "~ instance %s: %s", in.ID, strings.Join(changed, ", "))
 	}
+}
+
+// Modify is the operation that gives an instance the settings which are
+// mentioned here; the others stay as they are.
+func (in *Instance) Modify(was *registry.Instance) registry.ModifyInstance {
+	is := registry.ModifyInstance{
+		ID: was.ID, Description: value(in.Description, was.Description), SessionValidation: was.SessionValidation, JWT: was.JWT,
+	}
+	if in.SessionValidation != nil {
+		is.SessionValidation = in.SessionValidation.form()
+	}
+	if in.JWT != nil {
+		is.JWT = in.JWT.form()
+		if is.JWT != nil && is.JWT.Secret == "" && was.JWT != nil && slices.Equal(is.JWT.Algorithms, was.JWT.Algorithms) {
+			is.JWT.Secret = was.JWT.Secret // who leaves it out keeps it
+		}
+	}
+	return is
 }
 
 func (v *SessionValidation) form() *registry.SessionValidation {
@@ -173,11 +183,11 @@ func (p *Plan) keys(m *registry.Model, was *registry.Instance, kind registry.Key
 func (p *Plan) sync(m *registry.Model, instanceID string, s *Sync, path string) {
 	was := m.Sync(instanceID, s.BizType)
 	if was == nil {
-		is := s.over(&registry.Sync{InstanceID: instanceID, BizType: s.BizType, Persistent: true, Online: true})
+		is := s.New(instanceID)
 		p.add(path, registry.CreateSync{Sync: is}, "+ config %s/%s (%s)", instanceID, s.BizType, traits(&is))
 		return
 	}
-	is := s.over(was)
+	is := s.Over(was)
 	var changed []string
 	for _, c := range differences(was, &is) {
 		if c.name != "online" {
@@ -193,11 +203,21 @@ func (p *Plan) sync(m *registry.Model, instanceID string, s *Sync, path string) 
 	}
 }
 
-// over is a config with what the file says of it.
-func (s *Sync) over(was *registry.Sync) registry.Sync {
+// New is a config that is made from what is said here, and defaults.
+func (s *Sync) New(instanceID string) registry.Sync {
+	return s.Over(&registry.Sync{InstanceID: instanceID, BizType: s.BizType, Persistent: true, Online: true})
+}
+
+// Over is a config changed by what is said here; fields left out stay.
+func (s *Sync) Over(was *registry.Sync) registry.Sync {
 	is := *was
 	is.Stamps = registry.Stamps{}
-	is.Scope, is.Target = s.Scope, s.Target
+	if s.Scope != "" {
+		is.Scope = s.Scope
+	}
+	if s.Target != "" {
+		is.Target = s.Target
+	}
 	is.MultiDevice = value(s.MultiDevice, was.MultiDevice)
 	is.Persistent = value(s.Persistent, was.Persistent)
 	is.Consistency = value(s.Consistency, was.Consistency)

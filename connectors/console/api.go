@@ -1,0 +1,320 @@
+package console
+
+import (
+	"bytes"
+	"context"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strconv"
+	"strings"
+
+	"github.com/tidemarkio/tidemark/schemas"
+	"github.com/tidemarkio/tidemark/topology/registry"
+	"github.com/tidemarkio/tidemark/topology/registry/configfile"
+)
+
+// maxBody bounds a request's body, but for config files.
+const maxBody = 1 << 20
+
+// route is one operation of the API.
+type route struct {
+	Method  string
+	Path    string
+	Summary string
+	Role    registry.Role // who may
+	Query   []param
+	Body    string // what it is, or empty: none
+	Max     int64  // of the body, bytes; 0: maxBody
+	Do      func(*request) (any, error)
+}
+
+type param struct{ Name, Meaning string }
+
+const v1 = "/api/v1"
+
+var (
+	waitParam = param{"wait", "false: answer as soon as the registry has the change, before tasks do"}
+	readParam = param{"consistent", "true: ask the registry's leader, instead of what this node has"}
+)
+
+// routes lists the API.
+func (c *Console) routes() []route {
+	instance, sync := v1+"/instances/{instanceId}", v1+"/instances/{instanceId}/sync/{bizType}"
+	apply := []param{
+		{"prune", "true: remove what the file does not list"}, {"dryRun", "true: only say what would change"}, waitParam,
+	}
+	wait, read := []param{waitParam}, []param{readParam}
+	return []route{
+		{"GET", v1 + "/openapi.json", "this document", registry.Viewer, nil, "", 0, c.openAPI},
+		{"GET", v1 + "/registry/status", "quorum, leader, applied index, publication", registry.Viewer, nil, "", 0, c.registryStatus},
+		{"GET", v1 + "/actions", "the audit's actions", registry.Viewer, nil, "", 0, c.actions},
+		{"GET", v1 + "/audit", "operation records, newest first", registry.Viewer, auditParams, "", 0, c.audit},
+
+		{"GET", v1 + "/config", "all instances as a config file, without keys", registry.Viewer, []param{{"format", "yaml (default) or json"}, readParam}, "", 0, c.exportConfig},
+		{"PUT", v1 + "/config", "make the registry as a config file says", registry.Operator, apply, "config file, YAML or JSON", configfile.MaxBytes, c.applyConfig},
+		{"POST", v1 + "/config", "the same as PUT", registry.Operator, apply, "config file, YAML or JSON", configfile.MaxBytes, c.applyConfig},
+
+		{"GET", v1 + "/instances", "instances", registry.Viewer, read, "", 0, c.listInstances},
+		{"POST", v1 + "/instances", "make an instance", registry.Operator, wait, "id, description", 0, c.createInstance},
+		{"GET", instance, "an instance, without its secrets", registry.Viewer, read, "", 0, c.getInstance},
+		{"PUT", instance, "change description, sessionValidation, jwt; fields left out stay", registry.Operator, wait, "description, sessionValidation, jwt", 0, c.putInstance},
+		{"DELETE", instance, "remove an instance that has no configs", registry.Operator, wait, "", 0, c.deleteInstance},
+
+		{"GET", instance + "/sync", "an instance's sync configs", registry.Viewer, read, "", 0, c.listSyncs},
+		{"POST", instance + "/sync", "make a sync config", registry.Operator, wait, "as in the config file", 0, c.createSync},
+		{"GET", sync, "a sync config", registry.Viewer, read, "", 0, c.getSync},
+		{"PUT", sync, "change a sync config; fields left out stay", registry.Operator, wait, "as in the config file", 0, c.putSync},
+		{"DELETE", sync, "remove a sync config that is offline", registry.Operator, wait, "", 0, c.deleteSync},
+		{"POST", sync + "/online", "take a sync config online", registry.Operator, wait, "", 0, c.setOnline(true)},
+		{"POST", sync + "/offline", "take a sync config offline", registry.Operator, wait, "", 0, c.setOnline(false)},
+	}
+}
+
+// request is one call, with who makes it.
+type request struct {
+	*http.Request
+	w      http.ResponseWriter
+	caller Caller
+	body   []byte
+}
+
+// answer is a body with a status other than 200, or with a form of its own.
+type answer struct {
+	status int
+	header map[string]string
+	raw    []byte // as it is, if set
+	body   any
+}
+
+// Error is a refusal as the API answers it.
+type Error struct {
+	Status  int              `json:"-"`
+	Problem registry.Problem `json:"problem,omitempty"`
+	Path    string           `json:"path,omitempty"`
+	Reason  string           `json:"reason"`
+}
+
+func (e *Error) Error() string {
+	if e.Path == "" {
+		return e.Reason
+	}
+	return e.Path + ": " + e.Reason
+}
+
+// serve wraps a route: who calls, how large, and how answers and errors look.
+func (c *Console) serve(r route) http.HandlerFunc {
+	return func(w http.ResponseWriter, hr *http.Request) {
+		reply, err := c.do(r, w, hr)
+		if err != nil {
+			c.refuse(w, hr, err)
+			return
+		}
+		a, ok := reply.(*answer)
+		if !ok {
+			a = &answer{body: reply}
+		}
+		for k, v := range a.header {
+			w.Header().Set(k, v)
+		}
+		if a.raw == nil {
+			w.Header().Set("Content-Type", "application/json")
+			var b bytes.Buffer
+			e := json.NewEncoder(&b)
+			e.SetEscapeHTML(false)
+			if err := e.Encode(a.body); err != nil {
+				c.refuse(w, hr, err)
+				return
+			}
+			a.raw = b.Bytes()
+		}
+		w.Header().Set("X-Content-Type-Options", "nosniff")
+		w.Header().Set("Cache-Control", "no-store")
+		if a.status != 0 {
+			w.WriteHeader(a.status)
+		}
+		_, _ = w.Write(a.raw) // the caller has gone if it fails
+	}
+}
+
+func (c *Console) do(r route, w http.ResponseWriter, hr *http.Request) (any, error) {
+	caller, err := c.cfg.Authorize(hr)
+	if err != nil {
+		return nil, err
+	}
+	if !caller.Role.May(r.Role) {
+		return nil, &Error{Status: http.StatusForbidden, Reason: fmt.Sprintf("this needs the role %s, and %s has %s", r.Role, caller.Name, caller.Role)}
+	}
+	limit := r.Max
+	if limit == 0 {
+		limit = maxBody
+	}
+	body, err := io.ReadAll(http.MaxBytesReader(w, hr.Body, limit))
+	var large *http.MaxBytesError
+	switch {
+	case errors.As(err, &large):
+		return nil, &Error{Status: http.StatusRequestEntityTooLarge, Reason: fmt.Sprintf("the body is over %d bytes", limit)}
+	case err != nil:
+		return nil, &Error{Status: http.StatusBadRequest, Reason: "the body did not come whole"}
+	}
+	return r.Do(&request{hr, w, caller, body})
+}
+
+// statuses maps the registry's refusals to HTTP.
+var statuses = map[registry.Problem]int{
+	registry.Invalid: http.StatusBadRequest, registry.NotFound: http.StatusNotFound, registry.Exists: http.StatusConflict,
+	registry.Conflict: http.StatusConflict, registry.Refused: http.StatusConflict, registry.Unknown: http.StatusNotImplemented,
+}
+
+// refuse answers an error.
+func (c *Console) refuse(w http.ResponseWriter, r *http.Request, err error) {
+	var ours *Error
+	var theirs *registry.Error
+	switch {
+	case errors.As(err, &ours):
+	case errors.As(err, &theirs):
+		ours = &Error{statuses[theirs.Problem], theirs.Problem, theirs.Path, theirs.Reason}
+	default:
+		c.cfg.Log.Warn("admin API: a call failed", "method", r.Method, "path", r.URL.Path, "error", err)
+		ours = &Error{Status: http.StatusServiceUnavailable, Reason: err.Error()}
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("X-Content-Type-Options", "nosniff")
+	w.WriteHeader(ours.Status)
+	_ = json.NewEncoder(w).Encode(map[string]*Error{"error": ours})
+}
+
+// model is what a reading call looks at.
+func (c *Console) model(r *request) (*registry.Model, error) {
+	consistent, err := r.flag("consistent", false)
+	if err != nil {
+		return nil, err
+	}
+	if !consistent {
+		m, _ := c.cfg.Registry.Now()
+		return m, nil
+	}
+	ctx, cancel := context.WithTimeout(r.Context(), c.cfg.ProposeTimeout)
+	defer cancel()
+	return c.cfg.Registry.Read(ctx)
+}
+
+// Changed is the answer to a change.
+type Changed struct {
+	Revision  int64 `json:"revision"`  // of the registry after the change
+	Changed   bool  `json:"changed"`   // false: all was as asked already
+	Published bool  `json:"published"` // it is in force in every partition
+	// Note says what is missing when it is not.
+	Note string `json:"note,omitempty"`
+}
+
+// change has operations applied in the caller's name, and waits until they are
+// in force.
+func (c *Console) change(r *request, status int, ops ...registry.Op) (any, error) {
+	wait, err := r.flag("wait", true)
+	if err != nil {
+		return nil, err
+	}
+	result, err := c.propose(r.Context(), registry.Command{Actor: r.caller.Name, Source: source(r.Request), Ops: ops})
+	if err != nil {
+		return nil, err
+	}
+	changed := Changed{Revision: result.Revision, Changed: result.Changed}
+	changed.Published, changed.Note = c.published(r.Context(), wait, result.Publish)
+	if !changed.Published {
+		status = http.StatusAccepted
+	}
+	return &answer{status: status, body: changed}, nil
+}
+
+func (c *Console) propose(ctx context.Context, command registry.Command) (registry.Result, error) {
+	ctx, cancel := context.WithTimeout(ctx, c.cfg.ProposeTimeout)
+	defer cancel()
+	command.Time = c.cfg.Clock().UnixMilli()
+	return c.cfg.Registry.Propose(ctx, command)
+}
+
+// published waits until a settings revision is in force (0: it always is), and
+// says why it is not known to be.
+func (c *Console) published(ctx context.Context, wait bool, revision int64) (yes bool, note string) {
+	switch {
+	case revision == 0:
+		return true, ""
+	case !wait:
+		return false, "not waited for"
+	}
+	ctx, cancel := context.WithTimeout(ctx, c.cfg.PublishTimeout)
+	defer cancel()
+	if err := c.cfg.WaitPublished(ctx, revision); err != nil {
+		return false, err.Error()
+	}
+	return true, ""
+}
+
+// source is the address that a call came from.
+func source(r *http.Request) string {
+	if host, _, err := net.SplitHostPort(r.RemoteAddr); err == nil {
+		return host
+	}
+	return r.RemoteAddr
+}
+
+// decode reads a JSON body; unknown fields are refused.
+func (r *request) decode(v any) error {
+	if err := schemas.CheckJSON(r.body); err != nil {
+		return &Error{Status: http.StatusBadRequest, Reason: err.Error()}
+	}
+	d := json.NewDecoder(bytes.NewReader(r.body))
+	d.DisallowUnknownFields()
+	if err := d.Decode(v); err != nil {
+		return &Error{Status: http.StatusBadRequest, Reason: strings.TrimPrefix(err.Error(), "json: ")}
+	}
+	return nil
+}
+
+// flag reads a query parameter that is true or false.
+func (r *request) flag(name string, otherwise bool) (bool, error) {
+	s := r.URL.Query().Get(name)
+	if s == "" && !r.URL.Query().Has(name) {
+		return otherwise, nil
+	}
+	if s == "" {
+		return true, nil // ?prune
+	}
+	v, err := strconv.ParseBool(s)
+	if err != nil {
+		return false, &Error{Status: http.StatusBadRequest, Path: name, Reason: fmt.Sprintf("%.40q: use true or false", s)}
+	}
+	return v, nil
+}
+
+// expected reads If-Match: the revision of an object that the caller has seen.
+func (r *request) expected() (int64, error) {
+	s := strings.Trim(r.Header.Get("If-Match"), `"`)
+	if s == "" || s == "*" {
+		return 0, nil
+	}
+	v, err := strconv.ParseInt(s, 10, 64)
+	if err != nil || v < 1 {
+		return 0, &Error{Status: http.StatusBadRequest, Path: "If-Match", Reason: "a revision, as in the ETag of what was read"}
+	}
+	return v, nil
+}
+
+// tagged is an answer with an object's revision as its ETag.
+func tagged(revision int64, body any) any {
+	return &answer{header: map[string]string{"ETag": strconv.Quote(strconv.FormatInt(revision, 10))}, body: body}
+}
+
+// random names a command.
+func (c *Console) random() (string, error) {
+	b := make([]byte, 8)
+	if _, err := io.ReadFull(c.cfg.Rand, b); err != nil {
+		return "", fmt.Errorf("read random bytes: %w", err)
+	}
+	return hex.EncodeToString(b), nil
+}

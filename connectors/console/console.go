@@ -1,0 +1,108 @@
+package console
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"io"
+	"log/slog"
+	"net/http"
+	"time"
+
+	"github.com/tidemarkio/tidemark/topology/registry"
+)
+
+// Defaults of a [Config].
+const (
+	DefaultPublishTimeout = 10 * time.Second
+	DefaultProposeTimeout = 15 * time.Second
+)
+
+// Registry is what the console needs of a registry node.
+type Registry interface {
+	// Now is the model as this node has it, and a channel that is closed when
+	// it gets a newer one.
+	Now() (*registry.Model, <-chan struct{})
+	// Read gives a model that holds all that was answered before.
+	Read(context.Context) (*registry.Model, error)
+	// Propose has a command applied.
+	Propose(context.Context, registry.Command) (registry.Result, error)
+	// QuorumStatus asks every member how it is.
+	QuorumStatus(context.Context) registry.Status
+}
+
+// Config of a [Console]. Registry must be given.
+type Config struct {
+	Registry Registry
+	// WaitPublished waits until settings of a revision are in the log of every
+	// partition; default: changes answer without waiting.
+	WaitPublished func(ctx context.Context, revision int64) error
+	// Authorize says who calls, or why they may not; default [OpenOnLoopback].
+	Authorize Authorize
+	// PublishTimeout is how long a change waits to be in force before the
+	// answer is 202; default 10 s.
+	PublishTimeout time.Duration
+	// ProposeTimeout is how long a change may take in the registry; default 15 s.
+	ProposeTimeout time.Duration
+	// Clock is where time comes from; default time.Now.
+	Clock func() time.Time
+	// Rand gives commands their names; default crypto/rand.
+	Rand io.Reader
+	// Log is where the console writes; default slog.Default.
+	Log *slog.Logger
+}
+
+// Validate names what is wrong with a config, by field.
+func (c *Config) Validate() error {
+	switch {
+	case c.Registry == nil:
+		return errors.New("console config: Registry is missing")
+	case c.PublishTimeout < 0 || c.ProposeTimeout < 0:
+		return errors.New("console config: PublishTimeout and ProposeTimeout are not negative")
+	}
+	return nil
+}
+
+// Console is the admin API.
+type Console struct {
+	cfg     Config
+	handler http.Handler
+}
+
+// New makes a console.
+func New(cfg Config) (*Console, error) {
+	if err := cfg.Validate(); err != nil {
+		return nil, err
+	}
+	if cfg.Authorize == nil {
+		cfg.Authorize = OpenOnLoopback
+	}
+	if cfg.WaitPublished == nil {
+		cfg.WaitPublished = func(context.Context, int64) error { return nil }
+	}
+	if cfg.PublishTimeout == 0 {
+		cfg.PublishTimeout = DefaultPublishTimeout
+	}
+	if cfg.ProposeTimeout == 0 {
+		cfg.ProposeTimeout = DefaultProposeTimeout
+	}
+	if cfg.Clock == nil {
+		cfg.Clock = time.Now
+	}
+	if cfg.Rand == nil {
+		cfg.Rand = rand.Reader
+	}
+	if cfg.Log == nil {
+		cfg.Log = slog.Default()
+	}
+	c := &Console{cfg: cfg}
+	mux := http.NewServeMux()
+	for _, r := range c.routes() {
+		mux.HandleFunc(r.Method+" "+r.Path, c.serve(r))
+	}
+	c.handler = http.NewCrossOriginProtection().Handler(mux)
+	return c, nil
+}
+
+// Handler serves everything under /api/.
+func (c *Console) Handler() http.Handler { return c.handler }

@@ -1,0 +1,25 @@
+// Package console serves the operators' side of Tidemark: the admin API.
+//
+// # Contract
+//
+// [New] makes a console from its [Config]; [Console.Handler] is an
+// http.Handler for the admin listener. It starts no goroutine and keeps no
+// state: all of it is in the registry, which is reached through an interface
+// that the node fills in. Whoever calls is known by [Config.Authorize], and
+// what they change is in the audit under that name.
+//
+// # Where to start
+//
+// api.go has the routes in one table, from which the OpenAPI document is made
+// too; api_*.go has what they do.
+//
+// # Non-obvious
+//
+// A change answers when it is in the log of every partition, so that a request
+// sent after the answer is decided by it. If that takes too long the answer is
+// 202: the change is made, and is on its way.
+//
+// An admin port that is open on loopback is still in reach of every web page in
+// a browser on that machine. So writes that come from other origins are refused,
+// and so is a Host that is not loopback.
+package console

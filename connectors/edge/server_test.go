@@ -693,3 +693,23 @@ func TestConfig(t *testing.T) {
 		}
 	}
 }
+
+// Entries are dropped from memory while sessions read them: what they still
+// need comes from the view.
+func TestShortMemory(t *testing.T) {
+	h := newHouse(t, func(c *Config) { c.TailBytes = 4 * entryBytes })
+	var streams []*stream
+	for i := range 8 {
+		streams = append(streams, h.dial(fmt.Sprintf("deviceId=d%d userId=u1 biz=A", i)))
+	}
+	for range 20 {
+		var all []schemas.Entry
+		for range 50 {
+			all = append(all, schemas.Entry{BizType: "A", LinkToken: "u1", ThirdMsgID: "m", Payload: "x"})
+		}
+		h.task.push(all...)
+	}
+	for _, s := range streams {
+		drainIDs(t, s, 0, 1000)
+	}
+}

@@ -14,8 +14,8 @@ type liveLog struct {
 	subs []sub
 	// head is the largest id that the view is known to hold.
 	head int64
-	// tail is every entry from tail[0] to head, non-persistent ones too. It is
-	// only appended to and cut off in front, so a copy of the slice stays good.
+	// tail is every entry from tail[0] to head, non-persistent ones too. Readers
+	// have copies of the slice: its elements are never written again.
 	tail []*session.Entry
 }
 
@@ -64,8 +64,9 @@ func (t *tails) drop() {
 	item := &t.queue[t.first]
 	// The log may have lost its followers, and its tail, in the meantime.
 	if l := item.l; len(l.tail) > 0 && l.tail[0] == item.e {
-		l.tail[0] = nil
-		l.tail = l.tail[1:]
+		if l.tail = l.tail[1:]; len(l.tail) == 0 {
+			l.tail = nil // or the array would hold on to what is dropped
+		}
 	}
 	t.bytes -= item.size
 	*item = tailItem{}

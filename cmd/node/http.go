@@ -34,10 +34,14 @@ func (n *Node) adminHandler() http.Handler {
 	mux.HandleFunc("GET /readyz", n.serveReady)
 	mux.Handle("GET /metrics", promhttp.HandlerFor(n.metrics, promhttp.HandlerOpts{}))
 	mux.Handle("GET /api/v1/status", n.guard(http.HandlerFunc(n.serveStatus)))
-	mux.Handle("/debug/pprof/", n.guard(http.HandlerFunc(pprof.Index)))
-	mux.Handle("/debug/pprof/profile", n.guard(http.HandlerFunc(pprof.Profile)))
-	mux.Handle("/debug/pprof/trace", n.guard(http.HandlerFunc(pprof.Trace)))
+	addProfiles(mux, n.guard)
 	return mux
+}
+
+func addProfiles(mux *http.ServeMux, guard func(http.Handler) http.Handler) {
+	mux.Handle("/debug/pprof/", guard(http.HandlerFunc(pprof.Index)))
+	mux.Handle("/debug/pprof/profile", guard(http.HandlerFunc(pprof.Profile)))
+	mux.Handle("/debug/pprof/trace", guard(http.HandlerFunc(pprof.Trace)))
 }
 
 // guard asks for the admin token, where one is set.

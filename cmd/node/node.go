@@ -109,7 +109,7 @@ func (n *Node) Run(ctx context.Context) error {
 
 // start brings the parts up, each once what it needs is there.
 func (n *Node) start(ctx context.Context, p *parts) error {
-	p.start("admin HTTP", n.serve(n.admin, n.adminHandler()))
+	p.start("admin HTTP", serve(n.admin, n.adminHandler()))
 	for _, step := range []struct {
 		what string
 		do   func(context.Context, *parts) error
@@ -160,7 +160,10 @@ func (n *Node) startRegistry(ctx context.Context, p *parts) (err error) {
 	p.start("registry", n.registry.Run)
 	ctx, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
-	return n.registry.Ready(ctx)
+	if err := n.registry.Ready(ctx); err != nil {
+		return err
+	}
+	return writeClusterKey(n.cfg.dir(clusterKeyFile), n.registry.Model().Cluster().Key)
 }
 
 // startSettings publishes what waits, applies the config file, and waits until
@@ -218,7 +221,7 @@ func (n *Node) startDoors(_ context.Context, p *parts) (err error) {
 	}
 	p.start("settings watch", func(ctx context.Context) error { return n.watchSettings(ctx, changed) })
 	p.start("edge", n.edge.Run)
-	p.start("public HTTP", n.serve(n.public, n.publicHandler()))
+	p.start("public HTTP", serve(n.public, n.publicHandler()))
 	return nil
 }
 
@@ -286,7 +289,7 @@ func (n *Node) close() error {
 
 // serve gives a part that serves HTTP until its context ends. Streams are the
 // edge's to end.
-func (n *Node) serve(l net.Listener, h http.Handler) func(context.Context) error {
+func serve(l net.Listener, h http.Handler) func(context.Context) error {
 	return func(ctx context.Context) error {
 		s := &http.Server{Handler: h, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10}
 		ended := make(chan error, 1)

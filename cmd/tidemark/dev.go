@@ -5,9 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 	"os"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -24,8 +22,7 @@ type devFlags struct {
 	topology topologyFlags
 	brokers  string
 	portBase int
-	logLevel string
-	logJSON  bool
+	logs     logFlags
 	demo     bool
 }
 
@@ -59,15 +56,17 @@ can use it; --brokers uses a Kafka of yours instead.`,
 	fl.Int64Var(&f.node.MemoryBudget, "memory-budget", 0, "refuse to start when the stores may need more bytes; 0: no budget")
 	fl.DurationVar(&f.node.CheckpointEvery, "checkpoint-every", 0, "how often a partition's base is written to the changelog; 0: 15s")
 	fl.DurationVar(&f.node.SessionTimeout, "session-timeout", 0, "how fast the group notices a dead process; 0: 10s")
-	fl.StringVar(&f.logLevel, "log-level", "info", "debug, info, warn or error")
-	fl.BoolVar(&f.logJSON, "log-json", false, "log JSON lines")
 	fl.BoolVar(&f.demo, "demo", false, "play a day of flight operations through both doors, then stay up")
 	f.topology.add(cmd)
+	f.logs.add(cmd)
 	return cmd
 }
 
 func (f *devFlags) run(ctx context.Context, out, errOut io.Writer) error {
-	log, err := f.logger(errOut)
+	if f.demo && f.logs.level == "info" {
+		f.logs.level = "warn" // the demo talks to people
+	}
+	log, err := f.logs.logger(errOut)
 	if err != nil {
 		return err
 	}
@@ -122,21 +121,6 @@ Still running. Try in another terminal:
 HTTP %[1]s   admin %[4]s   Kafka %[5]s   (Ctrl-C stops; the data stays in %[6]s)
 `, n.URL(), flights.Instance, flights.ClientKey, n.AdminURL(), n.Kafka(), f.node.DataDir)
 	return nil
-}
-
-func (f *devFlags) logger(w io.Writer) (*slog.Logger, error) {
-	var level slog.Level
-	if err := level.UnmarshalText([]byte(strings.ToUpper(f.logLevel))); err != nil {
-		return nil, fmt.Errorf("--log-level %q: use debug, info, warn or error", f.logLevel)
-	}
-	if f.demo && level == slog.LevelInfo {
-		level = slog.LevelWarn // the demo talks to people
-	}
-	opts := &slog.HandlerOptions{Level: level}
-	if f.logJSON {
-		return slog.New(slog.NewJSONHandler(w, opts)), nil
-	}
-	return slog.New(slog.NewTextHandler(w, opts)), nil
 }
 
 // ports spreads the doors from the port base on.

@@ -38,7 +38,7 @@ Start with:
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
-	cmd.AddCommand(devCommand(), sendCommand(), listenCommand(), configCommand(), statusCommand(), topologyCommand(), stateCommand(), simCommand(), versionCommand())
+	cmd.AddCommand(devCommand(), processorCommand(), sendCommand(), listenCommand(), configCommand(), statusCommand(), topologyCommand(), stateCommand(), simCommand(), versionCommand())
 	return cmd
 }
 

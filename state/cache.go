@@ -99,7 +99,8 @@ func (c *counterCache) put(h *Hash, id int64) {
 	if c.open {
 		s.batch = c.batch
 	}
-	if c.n > len(c.sets)*cacheWays*3/4 && len(c.sets) < c.most {
+	// At half full few sets are, and what is replaced was not used.
+	if c.n > len(c.sets)*cacheWays/2 && len(c.sets) < c.most {
 		c.grow()
 	}
 }

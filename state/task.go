@@ -43,8 +43,8 @@ type TaskConfig struct {
 	// none, and each costs every look-up a page: slower, and bounded by the
 	// cache.
 	FilterBytes int64
-	// CounterBytes bounds the cache of counters, at 25 bytes each; default
-	// 4 MiB. A counter that is not in it costs a look-up in Pebble.
+	// CounterBytes bounds the cache of counters, at 25 to 50 bytes each;
+	// default 4 MiB. A counter that is not in it costs a look-up in Pebble.
 	CounterBytes int64
 	// MemTableBytes: see [DBConfig].
 	MemTableBytes int64

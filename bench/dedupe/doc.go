@@ -3,8 +3,8 @@
 // a store after a crash, memory and disk. The choice that package state made
 // rests on it; REPORT.md is its output.
 //
-//	go run ./bench/dedupe                 10 M keys, writes bench/dedupe/REPORT.md
-//	go run ./bench/dedupe -keys 100000000 100 M keys; needs some 15 GB of disk
+//	go run ./bench/dedupe         10 M keys, writes bench/dedupe/REPORT.md
+//	go run ./bench/dedupe -large  and 100 M keys with three of the layouts
 //
 // Every layout runs in a process of its own, so that memory and CPU time are
 // its own. Costs are CPU time of the whole process, Pebble's flushes and

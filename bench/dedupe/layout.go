@@ -3,7 +3,6 @@ package main
 import (
 	"encoding/binary"
 	"errors"
-	"fmt"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2"
@@ -22,7 +21,6 @@ type store interface {
 	flush() error
 	pebble() *pebble.Metrics
 	memory() int64 // own memory, beside Pebble's
-	extra() string // anything else worth a remark
 	close() error
 }
 
@@ -40,13 +38,17 @@ var layouts = []struct {
 	{"seek, kept", "the same, with one iterator until the next batch", func(s *state.Shared, dir string) (store, error) {
 		return openFlat(s, dir, true, true)
 	}},
-	{"segments", "keys `bucket, segment, hash`; own filter per segment in memory (package state)", func(s *state.Shared, dir string) (store, error) {
-		return openSegments(s, dir, 1<<30)
+	{"filter", "flat keys, with an own filter per bucket in memory, made anew from the keys at open", openFiltered},
+	{"runs", "pages of keys by hash, merged by ourselves, with an own filter per run in memory (package state)", func(s *state.Shared, dir string) (store, error) {
+		return openRuns(s, dir, 1<<30)
 	}},
-	{"segments, disk", "the same over its memory limit: filters read from disk, a page at a time", func(s *state.Shared, dir string) (store, error) {
-		return openSegments(s, dir, 512<<10)
+	{"runs, half", "the same with memory for half of the filters: the largest runs have none", func(s *state.Shared, dir string) (store, error) {
+		return openRuns(s, dir, max(512<<10, filterKeys*2*12/8/2))
 	}},
 }
+
+// chosen is the layout that package state has.
+const chosen = "runs"
 
 var bench = must(topology.New(topology.Config{Window: time.Hour}))
 
@@ -165,24 +167,23 @@ func (f *flat) expire(before int64) error {
 func (f *flat) flush() error            { return f.db.Flush() }
 func (f *flat) pebble() *pebble.Metrics { return f.db.Pebble().Metrics() }
 func (f *flat) memory() int64           { return 0 }
-func (f *flat) extra() string           { return "" }
 func (f *flat) close() error            { return errors.Join(f.drop(), f.db.Close()) }
 
-// segments is package state's store, with no counters.
-type segments struct {
+// runs is package state's store, with no counters.
+type runs struct {
 	task  *state.Task
 	batch state.Batch
 }
 
-func openSegments(s *state.Shared, dir string, filterBytes int64) (store, error) {
+func openRuns(s *state.Shared, dir string, filterBytes int64) (store, error) {
 	task, err := s.OpenTask(state.TaskConfig{Dir: dir, Topology: bench, FilterBytes: filterBytes})
 	if err != nil {
 		return nil, err
 	}
-	return &segments{task: task, batch: state.Batch{Position: task.Position()}}, nil
+	return &runs{task: task, batch: state.Batch{Position: task.Position()}}, nil
 }
 
-func (s *segments) put(bucket int64, keys []state.Hash, firstID int64) error {
+func (s *runs) put(bucket int64, keys []state.Hash, firstID int64) error {
 	at := s.batch.Position
 	s.batch.Reset()
 	for i := range keys {
@@ -193,23 +194,18 @@ func (s *segments) put(bucket int64, keys []state.Hash, firstID int64) error {
 	return s.task.Apply(&s.batch)
 }
 
-func (s *segments) find(key state.Hash, oldest, newest int64) (int64, error) {
+func (s *runs) find(key state.Hash, oldest, newest int64) (int64, error) {
 	return s.task.Original(key, oldest, newest)
 }
 
-func (s *segments) expire(before int64) error {
+func (s *runs) expire(before int64) error {
 	at := s.batch.Position
 	s.batch.Reset()
 	s.batch.Position, s.batch.ExpireBefore = at, before
 	return s.task.Apply(&s.batch)
 }
 
-func (s *segments) flush() error            { return s.task.Flush() }
-func (s *segments) pebble() *pebble.Metrics { return s.task.Pebble().Metrics() }
-func (s *segments) memory() int64           { return s.task.Stats().FilterBytes }
-func (s *segments) close() error            { return s.task.Close() }
-
-func (s *segments) extra() string {
-	st := s.task.Stats()
-	return fmt.Sprintf("false positives %d, filter pages read %d", st.FilterFalsePositives, st.FilterDiskPages)
-}
+func (s *runs) flush() error            { return s.task.Flush() }
+func (s *runs) pebble() *pebble.Metrics { return s.task.Pebble().Metrics() }
+func (s *runs) memory() int64           { return s.task.Stats().FilterBytes }
+func (s *runs) close() error            { return s.task.Close() }

@@ -35,7 +35,14 @@ type options struct {
 	only   string
 	layout int
 	stores int
+	large  bool
 }
+
+const (
+	largeKeys = 100_000_000
+	// nodeStores is how many tasks a small process has.
+	nodeStores = 8
+)
 
 func run(ctx context.Context) error {
 	var o options
@@ -46,6 +53,7 @@ func run(ctx context.Context) error {
 	flag.StringVar(&o.only, "only", "", "layouts to run, by name, separated by semicolons (default: all)")
 	flag.IntVar(&o.layout, "child", -1, "run one layout in this process and print its figures (used by the program itself)")
 	flag.IntVar(&o.stores, "stores", 1, "stores that the keys are spread over (with -child)")
+	flag.BoolVar(&o.large, "large", false, "also run the layouts get, filter and runs with 100 M keys; needs 10 GB of disk and an hour")
 	flag.Parse()
 	if o.keys < 2*batchKeys {
 		return fmt.Errorf("%d keys: at least %d", o.keys, 2*batchKeys)
@@ -108,17 +116,22 @@ func parent(ctx context.Context, o options) error {
 // process has it: eight stores.
 func (o options) jobs() []job {
 	var all []job
-	chosen := -1
+	ours := -1
 	for i, l := range layouts {
-		if l.name == "segments" {
-			chosen = i
+		if l.name == chosen {
+			ours = i
 		}
 		if o.only == "" || strings.Contains(";"+o.only+";", ";"+l.name+";") {
 			all = append(all, job{i, 1, o.keys})
 		}
 	}
 	if o.only == "" {
-		all = append(all, job{chosen, 8, 1_000_000}, job{chosen, 8, o.keys})
+		all = append(all, job{ours, nodeStores, 1_000_000}, job{ours, nodeStores, o.keys})
+	}
+	for i, l := range layouts {
+		if o.large && (l.name == "get" || l.name == "filter" || l.name == chosen) {
+			all = append(all, job{i, 1, largeKeys})
+		}
 	}
 	return all
 }

@@ -47,15 +47,21 @@ type result struct {
 
 	Put, Miss, Hit, Mix cost
 
-	DiskBytes, OwnBytes         int64
-	RSSBytes, RSSPeakBytes      int64
-	HeapBytes                   int64
-	WriteAmplification          float64 // bytes written to tables and log by bytes of keys and values
-	Close, OpenClean, OpenCrash float64 // seconds, all stores
-	ExpireMillis                float64 // the call
-	ExpireCPU                   float64 // seconds until settled
-	DiskAfter                   int64
-	Extra                       string
+	DiskBytes, OwnBytes    int64
+	RSSBytes, RSSPeakBytes int64
+	HeapBytes              int64
+	WriteAmplification     float64 // bytes written to tables and log by bytes of keys and values
+	OpenClean, OpenCrash   span    // all stores
+	ExpireMillis           float64 // the call
+	ExpireCPU              float64 // seconds until settled
+	DiskAfter              int64
+}
+
+// span is how long something took once, in seconds.
+type span struct{ Clock, CPU float64 }
+
+func spanSince(began time.Time, cpu time.Duration) span {
+	return span{time.Since(began).Seconds(), (cpuTime() - cpu).Seconds()}
 }
 
 // runner measures one layout.
@@ -80,6 +86,7 @@ func nthKey(i int64) state.Hash {
 func (r *runner) run(stores int) (result, error) {
 	slog.SetDefault(slog.New(slog.DiscardHandler))
 	r.rng = rand.New(rand.NewPCG(1, 2))
+	filterKeys = (r.keys/2 + r.ops) / int64(stores)
 	r.out = result{Layout: layouts[r.layout].name, Keys: r.keys, Stores: stores}
 	r.stores = make([]store, stores)
 	for _, step := range []func() error{r.open, r.put, r.miss, r.hit, r.mix, r.weigh, r.reopen, r.expire, r.close} {
@@ -236,7 +243,6 @@ func (r *runner) weigh() error {
 		written += all.TableBytesFlushed + all.TableBytesCompacted + m.WAL.BytesWritten
 		r.out.DiskBytes += int64(m.DiskSpaceUsage())
 		r.out.OwnBytes += s.memory()
-		r.out.Extra += s.extra()
 	}
 	r.out.WriteAmplification = float64(written) / float64(logical)
 	var ms runtime.MemStats
@@ -268,26 +274,24 @@ func (r *runner) reopen() error {
 		}
 	}
 	crashed := &runner{layout: r.layout, dir: r.dir, stores: make([]store, len(r.stores))}
-	began := time.Now()
+	began, cpu := time.Now(), cpuTime()
 	if err := crashed.open(); err != nil {
 		return err
 	}
-	r.out.OpenCrash = time.Since(began).Seconds()
+	r.out.OpenCrash = spanSince(began, cpu)
 	err := errors.Join(crashed.close(), os.RemoveAll(r.dir))
 	r.dir = live
 	if err != nil {
 		return err
 	}
-	began = time.Now()
 	if err := r.close(); err != nil {
 		return err
 	}
-	r.out.Close = time.Since(began).Seconds()
-	began = time.Now()
+	began, cpu = time.Now(), cpuTime()
 	if err := r.open(); err != nil {
 		return err
 	}
-	r.out.OpenClean = time.Since(began).Seconds()
+	r.out.OpenClean = spanSince(began, cpu)
 	return nil
 }
 

@@ -172,8 +172,8 @@ func (c *client) introduce() {
 // errClosed says that a client has gone in the meantime.
 var errClosed = errors.New("the session has ended")
 
-// flush does what there is to do for a client. It is called by its flusher.
-func (c *client) flush(f *flusher) {
+// flush does what there is to do for a client.
+func (c *client) flush(f *pen) {
 	c.queued.Store(false)
 	c.mu.Lock()
 	defer c.mu.Unlock()

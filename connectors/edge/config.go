@@ -47,8 +47,14 @@ const (
 	controlBytesMax = 64 << 10
 	// producerBufferedMax bounds acks and presence records on their way.
 	producerBufferedMax = 100_000
-	// pollRecordsMax bounds one batch.
-	pollRecordsMax = 20_000
+	// pollRecordsMax bounds one batch: about a megabyte, far from a memtable.
+	pollRecordsMax = 4096
+	// inlineMax is how many records a poll may bring, and how many clients they
+	// may be for, to be written to by the reader of the topics itself.
+	inlineMax = 4
+	// backlogMax is how many clients may wait for a flusher before the topics
+	// are read on: what is not read yet waits in Kafka, not in memory.
+	backlogMax = 8192
 	// validationsMax bounds calls of Config.ValidateSession under way.
 	validationsMax = 256
 	// sweepKeys is how many keys a sweep looks at each second.

@@ -229,10 +229,10 @@ type task struct {
 	client *kgo.Client
 	mu     sync.Mutex
 	ids    map[string]int64
-	parts  []pen
+	parts  []nib
 }
 
-type pen struct {
+type nib struct {
 	next, last int64
 	chain      chain.Value
 }
@@ -244,7 +244,7 @@ func newTask(t testing.TB, h *house) *task {
 		t.Fatal(err)
 	}
 	t.Cleanup(client.Close)
-	w := &task{t: t, h: h, client: client, ids: map[string]int64{}, parts: make([]pen, h.topo.Partitions)}
+	w := &task{t: t, h: h, client: client, ids: map[string]int64{}, parts: make([]nib, h.topo.Partitions)}
 	for i := range w.parts {
 		w.parts[i].last = chain.None
 	}

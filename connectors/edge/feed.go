@@ -21,6 +21,7 @@ import (
 type feed struct {
 	s      *Server
 	client *kgo.Client
+	pen    pen
 
 	// ends are the high watermarks at the start: who has passed them has
 	// caught up. A partition is taken out when it has.
@@ -36,7 +37,7 @@ type topicPartition struct {
 }
 
 func newFeed(s *Server) *feed {
-	f := &feed{s: s}
+	f := &feed{s: s, pen: pen{metrics: s.metrics, now: s.nowMillis}}
 	f.ends.left = make(map[topicPartition]int64)
 	return f
 }
@@ -78,6 +79,22 @@ func (f *feed) run(ctx context.Context) error {
 		}
 		f.failures(&fetches)
 		f.take(&fetches)
+		f.wait(ctx)
+	}
+}
+
+// wait lets the flushers catch up. They never wait for a client, so it is a
+// matter of milliseconds.
+func (f *feed) wait(ctx context.Context) {
+	for ctx.Err() == nil {
+		n := 0
+		for _, fl := range f.s.flushers {
+			n += fl.len()
+		}
+		if n <= backlogMax {
+			return
+		}
+		time.Sleep(time.Millisecond)
 	}
 }
 
@@ -239,6 +256,12 @@ type job struct {
 // batch.
 func (f *feed) take(fetches *kgo.Fetches) {
 	jobs := f.sort(fetches)
+	few := fetches.NumRecords() <= inlineMax
+	if few {
+		for _, fl := range f.s.flushers {
+			fl.hold()
+		}
+	}
 	if len(jobs) == 1 {
 		f.do(jobs[0])
 	} else {
@@ -248,6 +271,13 @@ func (f *feed) take(fetches *kgo.Fetches) {
 			g.Go(func() error { f.do(j); return nil })
 		}
 		_ = g.Wait() // do parks instead of failing
+	}
+	if few {
+		for _, fl := range f.s.flushers {
+			for _, c := range fl.release(inlineMax) {
+				c.flush(&f.pen)
+			}
+		}
 	}
 	f.passed()
 }

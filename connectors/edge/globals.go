@@ -2,6 +2,7 @@ package edge
 
 import (
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -99,17 +100,14 @@ func (g *globals) apply(partition int32, records []view.Record) error {
 	defer g.mu.Unlock()
 	for i := range out.Entries {
 		a := &out.Entries[i]
-		e, derr := newEntry(a.Record)
-		if derr != nil {
-			return derr
-		}
-		e.NonPersistent = false
-		l := view.Log{InstanceID: e.InstanceID, BizType: e.BizType}
+		l := view.Log{InstanceID: a.Entry.InstanceID, BizType: a.Entry.BizType}
 		ll := g.live[l]
 		if ll == nil {
-			ll = new(liveLog)
-			g.live[l] = ll
+			ll = &liveLog{log: view.Log{InstanceID: strings.Clone(l.InstanceID), BizType: strings.Clone(l.BizType)}}
+			g.live[ll.log] = ll
 		}
+		e := newEntry(&a.Entry, &ll.log)
+		e.NonPersistent = false
 		e.Written = a.Time
 		g.tails.add(ll, e, len(a.Record))
 		for _, n := range g.recent {

@@ -61,7 +61,7 @@ func (p *partition) follow(l view.Log, s sub) (head int64, arrival uint64, err e
 	p.mu.Lock()
 	ll := p.live[l]
 	if ll == nil {
-		ll = new(liveLog)
+		ll = &liveLog{log: l}
 		p.live[l] = ll
 	}
 	ll.subs = append(ll.subs, s)
@@ -137,19 +137,10 @@ func readView(v entries, l view.Log, after, to int64, visit func(*session.Entry)
 		return true, nil
 	}
 	goOn = true
-	var bad error
-	err = v.Read(l, after, to, func(_ *schemas.Entry, record []byte) bool {
-		e, err := newEntry(record)
-		if err != nil {
-			bad = err
-			return false
-		}
-		goOn = visit(e)
+	err = v.Read(l, after, to, func(e *schemas.Entry, _ []byte) bool {
+		goOn = visit(newEntry(e, &l))
 		return goOn
 	})
-	if err == nil {
-		err = bad
-	}
 	return goOn, err
 }
 
@@ -158,18 +149,15 @@ func readView(v entries, l view.Log, after, to int64, visit func(*session.Entry)
 const publishChunk = 64
 
 // publish tells followers what a batch brought. The view has it already.
-func (p *partition) publish(entries []view.Accepted) error {
+func (p *partition) publish(entries []view.Accepted) {
 	for len(entries) > 0 {
 		n := min(publishChunk, len(entries))
-		if err := p.publishSome(entries[:n]); err != nil {
-			return err
-		}
+		p.publishSome(entries[:n])
 		entries = entries[n:]
 	}
-	return nil
 }
 
-func (p *partition) publishSome(entries []view.Accepted) error {
+func (p *partition) publishSome(entries []view.Accepted) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for i := range entries {
@@ -178,10 +166,7 @@ func (p *partition) publishSome(entries []view.Accepted) error {
 		if ll == nil || a.Entry.Global() {
 			continue
 		}
-		e, err := newEntry(a.Record)
-		if err != nil {
-			return err // it was decoded once already
-		}
+		e := newEntry(&a.Entry, &ll.log)
 		e.Written = a.Time
 		if e.NonPersistent {
 			p.arrival++
@@ -192,7 +177,6 @@ func (p *partition) publishSome(entries []view.Accepted) error {
 			s.c.grown(s.slot)
 		}
 	}
-	return nil
 }
 
 // point is what a device has confirmed, acknowledgements under way included.
@@ -246,9 +230,7 @@ func (p *partition) apply(oplog, acks []view.Record) error {
 		a := &out.Acks[i]
 		p.settled(view.Log{InstanceID: a.InstanceID, Target: a.Target, BizType: a.BizType}, a.DeviceID, a.To)
 	}
-	if perr := p.publish(out.Entries); err == nil {
-		err = perr
-	}
+	p.publish(out.Entries)
 	return err
 }
 

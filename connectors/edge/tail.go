@@ -4,13 +4,16 @@ import (
 	"bytes"
 	"cmp"
 	"slices"
+	"strings"
 
 	"github.com/tidemarkio/tidemark/connectors/edge/session"
+	"github.com/tidemarkio/tidemark/schemas"
 	"github.com/tidemarkio/tidemark/state/view"
 )
 
 // liveLog is a log that somebody follows: who, and its newest entries.
 type liveLog struct {
+	log  view.Log
 	subs []sub
 	// head is the largest id that the view is known to hold.
 	head int64
@@ -73,10 +76,19 @@ func (t *tails) drop() {
 	t.first++
 }
 
-// newEntry makes an entry that outlives the record it was read from.
-func newEntry(record []byte) (*session.Entry, error) {
-	e := new(session.Entry)
-	return e, e.Decode(bytes.Clone(record))
+// newEntry makes an entry that outlives the record that from was read from.
+// The names are those of its log, which live longer anyway.
+func newEntry(from *schemas.Entry, l *view.Log) *session.Entry {
+	e := &session.Entry{Entry: *from}
+	e.InstanceID, e.BizType, e.LinkToken = l.InstanceID, l.BizType, l.Target
+	e.ThirdMsgID, e.Payload, e.Binary = strings.Clone(from.ThirdMsgID), strings.Clone(from.Payload), bytes.Clone(from.Binary)
+	e.OSType = strings.Clone(from.OSType)
+	e.AppMinVersion, e.AppMaxVersion = strings.Clone(from.AppMinVersion), strings.Clone(from.AppMaxVersion)
+	e.Scope = "" // told by the log
+	if l.Target == "" {
+		e.Scope = schemas.ScopeGlobal
+	}
+	return e
 }
 
 // fromTail gives the entries after an id, if the tail has all of them, and

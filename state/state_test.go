@@ -58,28 +58,6 @@ func (w *twin) putKey(p DedupePut) {
 	w.dedupe[p.Bucket][p.Key] = p.ID
 }
 
-// feed is what a restore does: the larger of two values of a counter stays.
-func (w *twin) feed(f *Feed) {
-	for _, p := range f.Dedupe {
-		w.putKey(p)
-	}
-	for _, p := range f.Counters {
-		if p.ID > w.counters[string(p.Key)].ID {
-			p.Key = bytes.Clone(p.Key)
-			w.counters[string(p.Key)] = p
-		}
-	}
-}
-
-func (w *twin) original(key Hash, oldest, newest int64) int64 {
-	for b := newest; b >= oldest; b-- {
-		if id := w.dedupe[b][key]; id != 0 {
-			return id
-		}
-	}
-	return 0
-}
-
 // compare holds the store against the twin, in full.
 func (w *twin) compare(t testing.TB, s *Task) {
 	t.Helper()

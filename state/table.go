@@ -20,8 +20,6 @@ func newTable() *table { return &table{slots: make([]uint32, tableSlotsMin)} }
 
 func (t *table) len() int { return len(t.entries) }
 
-func (t *table) bytes() int64 { return int64(cap(t.entries))*24 + int64(len(t.slots))*4 }
-
 // slot finds the key's slot, or the free one where it belongs.
 func (t *table) slot(h *Hash) int {
 	mask := len(t.slots) - 1

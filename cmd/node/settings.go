@@ -2,13 +2,12 @@ package node
 
 import (
 	"context"
-	"crypto/rand"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"os"
 	"time"
 
+	"github.com/tidemarkio/tidemark/connectors/console"
 	"github.com/tidemarkio/tidemark/topology/registry"
 	"github.com/tidemarkio/tidemark/topology/registry/configfile"
 )
@@ -59,37 +58,36 @@ func (n *Node) Apply(ctx context.Context, text []byte, failed <-chan error) erro
 	if err != nil {
 		return err
 	}
-	plan, err := file.Plan(n.registry.Model(), false)
-	if err != nil {
-		return err
-	}
-	var id [8]byte
-	if _, err := rand.Read(id[:]); err != nil {
-		return err
-	}
 	ctx, cancel := context.WithTimeoutCause(ctx, startTimeout, errors.New("the settings did not get into every partition's log in time"))
 	defer cancel()
-	revision := int64(0)
-	for _, c := range plan.Commands(registry.Command{ID: hex.EncodeToString(id[:]), Actor: actor, Time: time.Now().UnixMilli()}) {
-		res, err := n.registry.Propose(ctx, c)
-		if err != nil {
-			return err
-		}
-		revision = max(revision, res.Publish)
-	}
-	for _, line := range plan.Diff {
-		n.cfg.Log.Info("settings", "change", line)
-	}
-	return n.waitPublished(ctx, revision, failed)
-}
-
-func (n *Node) waitPublished(ctx context.Context, revision int64, failed <-chan error) error {
 	done := make(chan error, 1)
-	go func() { done <- n.publisher.WaitPublished(ctx, revision) }()
+	go func() {
+		applied, err := n.console.ApplyConfig(ctx, console.Apply{File: file, Actor: actor})
+		if applied != nil {
+			for _, line := range applied.Changes {
+				n.cfg.Log.Info("settings", "change", line)
+			}
+		}
+		done <- err
+	}()
 	select {
 	case err := <-done:
 		return err
 	case err := <-failed:
 		return err
 	}
+}
+
+// openConsole makes the operators' side.
+func (n *Node) openConsole() (err error) {
+	cfg := console.Config{Registry: n.registry, WaitPublished: n.publisher.WaitPublished, Log: n.cfg.Log}
+	if n.cfg.AdminToken != "" {
+		cfg.Authorize = console.WithToken(n.cfg.AdminToken)
+	}
+	if n.console, err = console.New(cfg); err != nil {
+		return err
+	}
+	h := n.console.Handler()
+	n.operators.Store(&h)
+	return nil
 }

@@ -20,7 +20,7 @@ import (
 
 // sendFlags are a request, and the door it goes through.
 type sendFlags struct {
-	url, kafka, prefix, apiKey string
+	url, kafka, apiKey         string
 	instance, biz, to          string
 	id, payload, binary        string
 	os, minVersion, maxVersion string

@@ -127,19 +127,25 @@ func configApplyCommand() *cobra.Command {
 
 func printDiff(w io.Writer, b []byte) error {
 	var answer struct {
-		Diff     []string `json:"diff"`
-		Revision int64    `json:"revision"`
+		Changes   []string `json:"changes"`
+		Revision  int64    `json:"revision"`
+		Published bool     `json:"published"`
+		Note      string   `json:"note"`
 	}
 	if err := json.Unmarshal(b, &answer); err != nil {
 		return fmt.Errorf("read the answer: %w", err)
 	}
-	for _, line := range answer.Diff {
+	for _, line := range answer.Changes {
 		fmt.Fprintln(w, line)
 	}
-	if len(answer.Diff) == 0 {
+	if len(answer.Changes) == 0 {
 		fmt.Fprintln(w, "no changes")
 	}
-	fmt.Fprintf(w, "settings are at revision %d, in force on every partition\n", answer.Revision)
+	force := "in force on every partition"
+	if !answer.Published {
+		force = "and on their way to the partitions: " + answer.Note
+	}
+	fmt.Fprintf(w, "settings are at revision %d, %s\n", answer.Revision, force)
 	return nil
 }
 

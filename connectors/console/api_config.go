@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"slices"
 	"strings"
 	"time"
 
@@ -94,6 +93,7 @@ func (c *Console) ApplyConfig(ctx context.Context, a Apply) (*Applied, error) {
 // if somebody else was faster. It gives the settings revision to wait for.
 func (c *Console) apply(ctx context.Context, a Apply) (reply *Applied, publish int64, err error) {
 	reply = &Applied{Changes: []string{}, DryRun: a.DryRun}
+	told := make(map[string]bool)
 	for range applyAttempts {
 		m, err := c.newest(ctx)
 		if err != nil {
@@ -104,7 +104,8 @@ func (c *Console) apply(ctx context.Context, a Apply) (reply *Applied, publish i
 			return nil, 0, &Error{Status: http.StatusBadRequest, Problem: registry.Invalid, Reason: err.Error()}
 		}
 		for _, line := range plan.Diff {
-			if !slices.Contains(reply.Changes, line) {
+			if !told[line] { // an earlier attempt may have done some of it
+				told[line] = true
 				reply.Changes = append(reply.Changes, line)
 			}
 		}

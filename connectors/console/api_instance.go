@@ -38,9 +38,14 @@ func (c *Console) createInstance(r *request) (any, error) {
 	return c.change(r, http.StatusCreated, op)
 }
 
-// instance finds the instance that the path names.
+// instance finds the instance that the path names. For a change it asks the
+// leader: a node that is behind would refuse what it has not seen.
 func (c *Console) instance(r *request) (*registry.Model, *registry.Instance, error) {
-	m, err := c.model(r)
+	find := c.model
+	if r.Method != http.MethodGet {
+		find = func(r *request) (*registry.Model, error) { return c.newest(r.Context()) }
+	}
+	m, err := find(r)
 	if err != nil {
 		return nil, nil, err
 	}

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -230,6 +231,7 @@ type task struct {
 	mu     sync.Mutex
 	ids    map[string]int64
 	parts  []nib
+	wrote  map[int32]int64 // end of what push has put into each oplog partition
 }
 
 type nib struct {
@@ -244,7 +246,7 @@ func newTask(t testing.TB, h *house) *task {
 		t.Fatal(err)
 	}
 	t.Cleanup(client.Close)
-	w := &task{t: t, h: h, client: client, ids: map[string]int64{}, parts: make([]nib, h.topo.Partitions)}
+	w := &task{t: t, h: h, client: client, ids: map[string]int64{}, wrote: map[int32]int64{}, parts: make([]nib, h.topo.Partitions)}
 	for i := range w.parts {
 		w.parts[i].last = chain.None
 	}
@@ -296,6 +298,31 @@ func (w *task) push(all ...schemas.Entry) {
 		}
 	}
 	w.write(records...)
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, r := range records {
+		if r.Topic == w.h.topo.Oplog.Name {
+			w.wrote[r.Partition] = r.Offset + 1
+		}
+	}
+}
+
+// settle waits until the edge has what was pushed: a stream that is opened
+// before may get a business's entries in several spans, in any order with
+// another partition's.
+func (w *task) settle() {
+	w.t.Helper()
+	w.mu.Lock()
+	wrote := maps.Clone(w.wrote)
+	w.mu.Unlock()
+	eventually(w.t, "views have what was pushed", func() error {
+		for _, p := range w.h.server.Partitions() {
+			if p.Parked == "" && p.Offset < wrote[p.Partition] {
+				return fmt.Errorf("partition %d is at %d of %d", p.Partition, p.Offset, wrote[p.Partition])
+			}
+		}
+		return nil
+	})
 }
 
 func (w *task) write(records ...*kgo.Record) {
@@ -337,6 +364,7 @@ func params(words string) url.Values {
 // dial opens a stream; query is in words, such as "deviceId=d biz=A,B".
 func (h *house) dial(query string, header ...string) *stream {
 	h.t.Helper()
+	h.task.settle()
 	res, cancel := h.get("/sync/stream?"+h.query(query), header...)
 	if res.StatusCode != http.StatusOK || res.Header.Get("Content-Type") != "text/event-stream" {
 		body, _ := io.ReadAll(res.Body)

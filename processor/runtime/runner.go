@@ -159,7 +159,7 @@ func (r *runner) standBy(ctx context.Context, t *tail) error {
 		poll, done := context.WithTimeout(ctx, housekeeping)
 		err := t.poll(poll, func(rec *kgo.Record) error { return r.follow(ctx, rec) })
 		done()
-		if context.Cause(ctx) == errPromoted {
+		if errors.Is(context.Cause(ctx), errPromoted) {
 			return nil
 		}
 		if ctx.Err() != nil {

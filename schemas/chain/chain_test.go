@@ -161,8 +161,8 @@ func TestASecondTruthIsFoundWhileItIsRemembered(t *testing.T) {
 
 func TestResumeGoesOnBehindAnEntry(t *testing.T) {
 	w := newWriter()
-	one, two, covered, three := w.entry(1, "a"), w.entry(4, "b"), w.marker(6), record{}
-	three = w.entry(7, "c")
+	one, two, covered := w.entry(1, "a"), w.entry(4, "b"), w.marker(6)
+	three := w.entry(7, "c")
 	r := Resume(4, two.entry.Chain, 6)
 	if got, err := read(r, one, two, covered, three); got != "RRMA" || err != nil {
 		t.Errorf("%s, %v", got, err)

@@ -15,10 +15,9 @@ import (
 // broadcast topic. Its logs have no target.
 type Global struct {
 	logs
-	partitions int32
-	mu         sync.Mutex    // the writer's
-	next       []int64       // offset to read next, by partition; -1: not begun
-	heads      map[Log]int64 // of every log
+	mu    sync.Mutex    // the writer's
+	next  []int64       // offset to read next, by partition; -1: not begun
+	heads map[Log]int64 // of every log
 }
 
 // OpenGlobal opens the store of global entries, or makes it.

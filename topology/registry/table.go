@@ -101,14 +101,6 @@ func (q queue[T]) push(items ...*T) queue[T] {
 	return q
 }
 
-// trim keeps the newest items only.
-func (q queue[T]) trim(keep int) queue[T] {
-	if drop := q.len() - keep; drop > 0 {
-		return q.dropTo(q.first + int64(drop))
-	}
-	return q
-}
-
 // dropTo drops the items numbered below n.
 func (q queue[T]) dropTo(n int64) queue[T] {
 	n = min(max(n, q.first), q.next)

@@ -274,9 +274,7 @@ type pair struct {
 
 func (p *pair) step(in Input) {
 	before := p.w.out.Len()
-	var want []string
-	// The twin first: the session's points change the world.
-	want = p.twin.step(in)
+	want := p.twin.step(in) // the twin first: the session's points change the world
 	out := p.c.step(in)
 	var got []string
 	for _, pt := range out.Points {
@@ -332,12 +330,11 @@ func runTwins(t *testing.T, seed uint64, rng *rand.Rand, names []string, window 
 			return
 		}
 		p := all[rng.IntN(len(all))]
-		if a, ok := in.(Ack); ok {
+		if _, ok := in.(Ack); ok {
 			if len(p.ends) == 0 {
 				return
 			}
-			a = p.ends[rng.IntN(len(p.ends))]
-			in = a
+			in = p.ends[rng.IntN(len(p.ends))]
 		}
 		p.step(in)
 		tellPeers(w, all)

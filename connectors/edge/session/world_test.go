@@ -42,7 +42,6 @@ type client struct {
 	w       *world
 	name    string
 	s       *Session
-	biz     []string
 	changed uint64
 	open    map[int]Source
 	got     []string // "biz:id" in order

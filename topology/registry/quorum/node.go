@@ -27,6 +27,7 @@ const (
 	snapshotsKept   = 2
 	appendMax       = 32 // entries in one call; each may be registry.MaxCommandBytes
 	trailingLogs    = 4096
+	logsCached      = 64 // newest entries in memory, for followers; each may be registry.MaxCommandBytes
 )
 
 // Node is one replica of the registry.
@@ -88,7 +89,11 @@ func diskStores(dir string, log *slog.Logger) (*stores, error) {
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("open registry snapshots: %w", err), s.Close())
 	}
-	return &stores{s, s, snapshots, s.Close}, nil
+	cached, err := raft.NewLogCache(logsCached, s)
+	if err != nil {
+		return nil, errors.Join(err, s.Close())
+	}
+	return &stores{cached, s, snapshots, s.Close}, nil
 }
 
 // Open starts a node from its directory. It does not wait for a leader: see

@@ -404,3 +404,28 @@ func BenchmarkTakeOver(b *testing.B) {
 		b.ReportMetric(float64(time.Since(start).Milliseconds()), "ms/takeover")
 	}
 }
+
+// BenchmarkLoadConfigs is a plan of 10,000 configs applied to three nodes.
+func BenchmarkLoadConfigs(b *testing.B) {
+	for b.Loop() {
+		b.StopTimer()
+		nodes := worldCluster(b, nil)
+		var commands []registry.Command
+		for i := range 10 {
+			c := registry.Command{ID: fmt.Sprint("load", i), Actor: "test"}
+			if i == 0 {
+				c.Ops = append(c.Ops, registry.CreateInstance{ID: "a"})
+			}
+			for j := range registry.MaxCommandOps - 1 {
+				c.Ops = append(c.Ops, config(fmt.Sprintf("BIZ-%d-%d", i, j)))
+			}
+			commands = append(commands, c)
+		}
+		b.StartTimer()
+		for _, c := range commands {
+			if _, err := nodes[0].Propose(context.Background(), c); err != nil {
+				b.Fatal(err)
+			}
+		}
+	}
+}

@@ -27,6 +27,7 @@ const (
 	DefaultDrainTimeout     = 10 * time.Second
 	DefaultSessionTimeout   = 10 * time.Second
 	DefaultQueueBytesMax    = 4 << 20
+	DefaultReadAheadBytes   = 8 << 20
 	DefaultProducerBuffered = 50_000
 )
 
@@ -72,7 +73,11 @@ type Config struct {
 	// 10 s, at least the broker's minimum (6 s).
 	SessionTimeout time.Duration
 	// QueueBytesMax bounds the requests read ahead for one partition; default 4 MiB.
+	// One that stands still is not read on past it.
 	QueueBytesMax int
+	// ReadAheadBytesMax bounds the requests read ahead for all partitions that
+	// are not at their own bound; default 8 MiB.
+	ReadAheadBytesMax int
 
 	// Now is the clock of presence and status; default time.Now. It decides
 	// nothing that is written to the log.
@@ -136,6 +141,9 @@ func (c *Config) setDefaults() {
 	}
 	if c.QueueBytesMax == 0 {
 		c.QueueBytesMax = DefaultQueueBytesMax
+	}
+	if c.ReadAheadBytesMax == 0 {
+		c.ReadAheadBytesMax = DefaultReadAheadBytes
 	}
 	if c.Now == nil {
 		c.Now = time.Now

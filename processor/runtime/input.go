@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"sync/atomic"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -14,12 +16,28 @@ import (
 	"github.com/tidemarkio/tidemark/schemas"
 )
 
+// Limits of a fetch. Small enough that what a few fetches hold is little, large
+// enough that a partition's share keeps its runner busy until the next.
+const (
+	fetchBytesMax          = 4 << 20
+	fetchPartitionBytesMax = 512 << 10
+	// fetchWaitMax is how long a partition that was paused may wait for others'
+	// fetch to return.
+	fetchWaitMax = 500 * time.Millisecond
+)
+
 // input reads the requests topic for all runners of the process.
 type input struct {
 	client *kgo.Client
 	topic  string
 	log    *slog.Logger
 	max    int // bytes a queue may hold before its partition is paused
+	ahead  int // bytes that the queues which are not paused may hold together
+
+	// queued is what those queues hold. It is taken down by runners, and room
+	// says that it was.
+	queued atomic.Int64
+	room   chan struct{} // one slot
 
 	mu     sync.Mutex
 	queues map[int32]*queue
@@ -37,6 +55,7 @@ type queue struct {
 	chunks [][]*kgo.Record
 	bytes  int
 	paused bool
+	ended  bool  // nobody takes from it any more
 	high   int64 // the topic's high watermark, as of the last fetch
 	err    error // the partition cannot be read on
 
@@ -48,23 +67,30 @@ func newInput(cfg *Config) (*input, error) {
 		kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{}),
 		kgo.ConsumeResetOffset(kgo.NoResetOffset()),
 		kgo.FetchIsolationLevel(kgo.ReadCommitted()),
-		kgo.FetchMaxBytes(16<<20),
-		kgo.FetchMaxPartitionBytes(int32(cfg.QueueBytesMax)),
+		kgo.FetchMaxBytes(fetchBytesMax),
+		kgo.FetchMaxPartitionBytes(fetchPartitionBytesMax),
+		kgo.FetchMaxWait(fetchWaitMax),
 	)...)
 	if err != nil {
 		return nil, fmt.Errorf("open requests consumer: %w", err)
 	}
 	return &input{client: client, topic: cfg.Topology.Requests.Name, log: cfg.Log, max: cfg.QueueBytesMax,
+		ahead: cfg.ReadAheadBytesMax, room: make(chan struct{}, 1),
 		queues: make(map[int32]*queue), known: make(map[int32]bool), poll: func() {}, turned: make(chan struct{})}, nil
 }
 
-// run polls until the context ends.
+// run polls until the context ends. It polls only when there is room: what the
+// client holds meanwhile is one fetch. Pausing is for a partition that stands
+// still, so that the others do not wait for it: what was fetched for a paused
+// partition is thrown away and fetched again, and a partition that is resumed
+// waits for the fetch under way, so it is no way to keep the pace.
 func (in *input) run(ctx context.Context) {
 	for ctx.Err() == nil {
 		poll, cancel := context.WithCancel(ctx)
 		in.mu.Lock()
 		in.poll = cancel
 		in.mu.Unlock()
+		in.waitRoom(poll)
 		fetches := in.client.PollFetches(poll)
 		cancel()
 		if fetches.IsClientClosed() {
@@ -82,6 +108,17 @@ func (in *input) run(ctx context.Context) {
 	}
 }
 
+// waitRoom waits until the queues are short enough to read on.
+func (in *input) waitRoom(ctx context.Context) {
+	for in.queued.Load() > int64(in.ahead) {
+		select {
+		case <-in.room:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
 func (in *input) queue(p int32) *queue {
 	in.mu.Lock()
 	defer in.mu.Unlock()
@@ -94,8 +131,7 @@ func (in *input) queue(p int32) *queue {
 func (in *input) open(ctx context.Context, partition int32, offset int64) (*queue, error) {
 	in.mu.Lock()
 	if in.known[partition] {
-		delete(in.queues, partition)
-		in.forget(partition)
+		in.drop(partition)
 		turned := in.turned
 		in.poll()
 		in.mu.Unlock()
@@ -119,9 +155,17 @@ func (q *queue) close() {
 	in.mu.Lock()
 	defer in.mu.Unlock()
 	if in.queues[q.partition] == q {
-		delete(in.queues, q.partition)
-		in.forget(q.partition)
+		in.drop(q.partition)
 	}
+}
+
+// drop stops reading a partition. The caller holds the lock.
+func (in *input) drop(partition int32) {
+	if q := in.queues[partition]; q != nil {
+		q.end()
+	}
+	delete(in.queues, partition)
+	in.forget(partition)
 }
 
 func (in *input) forget(partition int32) {
@@ -134,14 +178,15 @@ func (q *queue) add(records []*kgo.Record, high int64, err error) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	q.high = max(q.high, high)
-	if len(records) > 0 {
+	if len(records) > 0 && !q.ended {
 		q.chunks = append(q.chunks, records)
-		q.bytes += size(records)
+		q.grow(size(records))
 	}
 	if err != nil && permanent(err) {
 		q.err = err
 	}
 	if q.bytes > q.in.max && !q.paused {
+		q.in.grow(-q.bytes)
 		q.paused = true
 		q.in.client.PauseFetchPartitions(map[string][]int32{q.in.topic: {q.partition}})
 	}
@@ -158,12 +203,35 @@ func (q *queue) take() ([]*kgo.Record, error) {
 	c := q.chunks[0]
 	q.chunks[0] = nil
 	q.chunks = q.chunks[1:]
-	q.bytes -= size(c)
+	q.grow(-size(c))
 	if q.paused && q.bytes <= q.in.max/2 {
 		q.paused = false
+		q.in.grow(q.bytes)
 		q.in.client.ResumeFetchPartitions(map[string][]int32{q.in.topic: {q.partition}})
 	}
 	return c, nil
+}
+
+// grow keeps count of what the queue holds. The caller holds the lock.
+func (q *queue) grow(n int) {
+	q.bytes += n
+	if !q.paused && !q.ended {
+		q.in.grow(n)
+	}
+}
+
+func (in *input) grow(n int) {
+	if in.queued.Add(int64(n)) <= int64(in.ahead) && n < 0 {
+		wake(in.room)
+	}
+}
+
+// end takes the queue out of the count.
+func (q *queue) end() {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.grow(-q.bytes)
+	q.chunks, q.ended = nil, true
 }
 
 // lag is how many requests behind decided the topic holds; -1 before the first

@@ -29,9 +29,9 @@ type Store interface {
 const (
 	// DefaultInFlightMax bounds the positions that are decided and not yet
 	// complete, and so the overlay.
-	DefaultInFlightMax = 16 << 10
+	DefaultInFlightMax = 4 << 10
 	// DefaultInFlightBytesMax bounds the entries that are not yet logged.
-	DefaultInFlightBytesMax = 8 << 20
+	DefaultInFlightBytesMax = 2 << 20
 	// markerEvery is how many positions without an entry go by before a marker.
 	markerEvery = 4096
 )

@@ -5,11 +5,19 @@ import (
 	"math/bits"
 )
 
-// cacheWays is how many counters share a set of the cache.
-const cacheWays = 8
+const (
+	// cacheWays is how many counters share a set of the cache.
+	cacheWays = 8
+	// overflowMax is how many counters that found no place in their set are
+	// kept beside them, so that the cache stays whole.
+	overflowMax = 4096
+)
 
 // counterCache is a table of sets of eight counters, which grows to a limit.
 // What was not used since the hand last came by is replaced.
+//
+// As long as all counters of a store fit in, the cache is whole: what it does
+// not have the store does not have either, and nobody needs to look there.
 //
 // Between begin and end nothing that was put is forgotten, because Pebble does
 // not have it yet: what is replaced in a set that was put into goes to spilled.
@@ -20,6 +28,9 @@ type counterCache struct {
 	spilled map[Hash]int64
 	batch   uint32 // counts batches; never 0
 	open    bool
+
+	whole    bool           // it has all counters of the store
+	overflow map[Hash]int64 // while it is whole: what found no place in its set
 }
 
 type counterSet struct {
@@ -35,8 +46,11 @@ const counterSetBytes = cacheWays*24 + 8
 // newCounterCache takes at most so many bytes. It begins small.
 func newCounterCache(bytes int64) counterCache {
 	most := 1 << (bits.Len64(max(1, uint64(bytes/counterSetBytes))) - 1)
-	return counterCache{sets: make([]counterSet, min(most, 64)), most: most, spilled: make(map[Hash]int64)}
+	return counterCache{sets: make([]counterSet, min(most, 64)), most: most, spilled: make(map[Hash]int64), overflow: make(map[Hash]int64)}
 }
+
+// room is how many counters the cache surely has place for.
+func (c *counterCache) room() int64 { return int64(c.most) * cacheWays / 2 }
 
 func (c *counterCache) bytes() int64 { return int64(len(c.sets)) * counterSetBytes }
 
@@ -69,6 +83,9 @@ func (c *counterCache) get(h *Hash) (int64, bool) {
 		s.used |= 1 << i
 		return s.id[i], true
 	}
+	if c.whole {
+		return c.overflow[*h], true
+	}
 	if len(c.spilled) > 0 {
 		id, ok := c.spilled[*h]
 		return id, ok
@@ -84,9 +101,13 @@ func (c *counterCache) has(h *Hash) bool {
 func (c *counterCache) put(h *Hash, id int64) {
 	s, i := c.find(h)
 	if i < 0 {
+		if _, ok := c.overflow[*h]; ok {
+			c.overflow[*h] = id
+			return
+		}
 		i = s.victim()
-		if c.open && s.batch == c.batch && s.full>>i&1 == 1 {
-			c.spilled[s.hash(i)] = s.id[i]
+		if s.full>>i&1 == 1 {
+			c.replace(s, i)
 		}
 		if s.full>>i&1 == 0 {
 			c.n++
@@ -105,8 +126,40 @@ func (c *counterCache) put(h *Hash, id int64) {
 	}
 }
 
-// grow doubles the number of sets. Each is split in two.
+// replace takes a counter out of its set.
+func (c *counterCache) replace(s *counterSet, i int) {
+	switch {
+	case c.whole:
+		c.overflow[s.hash(i)] = s.id[i]
+		if len(c.overflow) > overflowMax {
+			c.part()
+		}
+	case c.open && s.batch == c.batch:
+		c.spilled[s.hash(i)] = s.id[i]
+	}
+}
+
+// part says that the cache no longer has all counters.
+func (c *counterCache) part() {
+	if c.open { // what this batch has put is not in Pebble yet
+		for h, id := range c.overflow {
+			c.spilled[h] = id
+		}
+	}
+	c.whole = false
+	clear(c.overflow)
+}
+
+// grow doubles the number of sets. Each is split in two, and what had found no
+// place may find one.
 func (c *counterCache) grow() {
+	defer func() {
+		was := c.overflow
+		c.overflow = make(map[Hash]int64, len(was))
+		for h, id := range was {
+			c.put(&h, id)
+		}
+	}()
 	old := c.sets
 	c.sets = make([]counterSet, 2*len(old))
 	for i := range old {
@@ -148,5 +201,6 @@ func (s *counterSet) victim() int {
 // reset forgets all.
 func (c *counterCache) reset() {
 	clear(c.sets)
-	c.n = 0
+	clear(c.overflow)
+	c.n, c.whole = 0, false
 }

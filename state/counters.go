@@ -63,6 +63,30 @@ func (c *counters) last(h *Hash) (int64, error) {
 	return id, err
 }
 
+// load fills the cache with all counters of the store, if they fit: a target
+// that is new then costs no look-up in Pebble.
+func (c *counters) load() error {
+	if c.count.Load() > c.cache.room() {
+		return nil
+	}
+	c.cache.whole = true
+	return c.db.scan([]byte{kindCounter}, []byte{kindCounter + 1}, func(it *pebble.Iterator) error {
+		h, err := parseHash(kindCounter, it.Key())
+		if err != nil {
+			return err
+		}
+		v, err := it.ValueAndErr()
+		if err != nil {
+			return err
+		}
+		id, _, err := parseCounter(v)
+		if err == nil {
+			c.cache.put(h, id)
+		}
+		return err
+	})
+}
+
 func (c *counters) stored(h *Hash) (int64, error) {
 	v, closer, err := c.db.get(hashKey(&c.key, kindCounter, h))
 	if err != nil || closer == nil {

@@ -158,3 +158,48 @@ func TestCounterCache(t *testing.T) {
 		t.Errorf("%d are spilled after the last batch", len(c.spilled))
 	}
 }
+
+// TestCounterCacheWhole holds a cache that has all counters against a map: it
+// knows what there is not, until there are too many, and is never wrong.
+func TestCounterCacheWhole(t *testing.T) {
+	const sets = 1024
+	c := newCounterCache(sets * counterSetBytes)
+	c.whole = true
+	g := newSource(4, 200)
+	truth := make(map[Hash]int64)
+	var names []Hash
+	whole := 0
+	for c.whole || len(names) < 2*whole {
+		h := g.key()
+		if id, ok := c.get(&h); c.whole && (!ok || id != 0) {
+			t.Fatalf("a key that is not there: %d, %t", id, ok)
+		}
+		names = append(names, h)
+		c.begin()
+		batch := make(map[Hash]int64)
+		for _, h := range []Hash{h, names[g.rng.IntN(len(names))], names[g.rng.IntN(len(names))]} {
+			truth[h]++
+			batch[h] = truth[h]
+			c.put(&h, truth[h])
+			for h, want := range batch {
+				if id, ok := c.get(&h); !ok || id != want {
+					t.Fatalf("within a batch: %d, %t; want %d", id, ok, want)
+				}
+			}
+		}
+		c.end()
+		if len(names)%1000 == 0 {
+			for _, h := range names {
+				if id, ok := c.get(&h); ok && id != truth[h] || c.whole && !ok {
+					t.Fatalf("of %d: %d, %t; want %d", len(names), id, ok, truth[h])
+				}
+			}
+		}
+		if c.whole {
+			whole = len(names)
+		}
+	}
+	if int64(whole) < c.room() {
+		t.Errorf("the cache was whole up to %d counters, and says that it has room for %d", whole, c.room())
+	}
+}

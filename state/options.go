@@ -11,7 +11,7 @@ import (
 const (
 	// DefaultMemTableBytes is small on purpose: a process has many stores, and
 	// what a task writes is small and mostly in order.
-	DefaultMemTableBytes = 2 << 20
+	DefaultMemTableBytes = 4 << 20
 	// memTables is how many of a store may be full at once before writes wait
 	// for a flush: one that fills and one that is written out.
 	memTables = 2

@@ -138,8 +138,10 @@ func (t *Task) FinishRestore(at Position, settings []schemas.Change) error {
 	}
 	t.counters.cache.reset()
 	t.at.Position, t.restoring, t.progress = at, false, nil
-	t.settings, err = readSettings(t.db)
-	return err
+	if t.settings, err = readSettings(t.db); err != nil {
+		return err
+	}
+	return t.counters.load()
 }
 
 // countCounters counts, and checks that none is ahead of the position.

@@ -10,7 +10,7 @@ import (
 
 // Defaults and limits of a [SharedConfig].
 const (
-	DefaultCacheBytes = 96 << 20
+	DefaultCacheBytes = 64 << 20
 	DefaultOpenFiles  = 1024
 	minCacheBytes     = 1 << 20
 	minOpenFiles      = 16
@@ -20,7 +20,7 @@ const (
 // is usable.
 type SharedConfig struct {
 	// CacheBytes holds blocks of tables, and the memtables too: Pebble takes
-	// those out of the cache, so this bounds both. Default 96 MiB, which is
+	// those out of the cache, so this bounds both. Default 64 MiB, which is
 	// eight tasks' memtables at their fullest and as much of blocks. More makes
 	// look-ups that find something (duplicates, cold counters) cheaper.
 	CacheBytes int64

@@ -146,6 +146,11 @@ func (t *Task) load() (err error) {
 	if t.settings, err = readSettings(t.db); err != nil {
 		return err
 	}
+	if !t.restoring {
+		if err := t.counters.load(); err != nil {
+			return err
+		}
+	}
 	return t.dedupe.load()
 }
 

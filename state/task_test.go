@@ -233,3 +233,58 @@ func TestWaitForCompaction(t *testing.T) {
 	}
 	_ = s.Close() // with that error
 }
+
+// TestNewTargetsAskNoDisk: in a store whose counters all fit in memory a
+// target that is new is known to be so, also after a restart and a restore.
+func TestNewTargetsAskNoDisk(t *testing.T) {
+	shared, cfg := newShared(t), config(t, vfs.NewMem())
+	cfg.CounterBytes = DefaultCounterBytes
+	s, w := open(t, shared, cfg), newTwin()
+	request := int64(0)
+	fresh := func(when string, n int) {
+		t.Helper()
+		for range n {
+			request++
+			name := counterName(int(request))
+			if id, err := s.Last(HashKey(name), name); id != 0 || err != nil {
+				t.Fatalf("%s: a new target stands at %d, %v", when, id, err)
+			}
+			mustApply(t, s, w, &Batch{
+				Position: Position{Request: request, OplogOffset: request, Entry: request},
+				Counters: []CounterPut{{Hash: HashKey(name), Key: name, ID: 1, Position: request}},
+			})
+		}
+		if misses := s.Stats().CounterMisses; misses != 0 {
+			t.Errorf("%s: Pebble was asked %d times", when, misses)
+		}
+		w.compare(t, s)
+	}
+	fresh("a new store", 500)
+	closeTask(t, s)
+	s = open(t, shared, cfg)
+	fresh("a store that was opened again", 500)
+	closeTask(t, s)
+
+	cfg.FS = vfs.NewMem()
+	s, w = open(t, shared, cfg), newTwin()
+	if err := s.BeginRestore(); err != nil {
+		t.Fatal(err)
+	}
+	name := counterName(7)
+	feed := []CounterPut{{Hash: HashKey(name), Key: name, ID: 3, Position: 5}}
+	if err := s.Feed(&Feed{Counters: feed}); err != nil {
+		t.Fatal(err)
+	}
+	request = 1000
+	at := Position{Request: request, OplogOffset: request, Entry: request}
+	if err := s.FinishRestore(at, nil); err != nil {
+		t.Fatal(err)
+	}
+	if id, err := s.Last(HashKey(name), name); id != 3 || err != nil {
+		t.Errorf("a restored counter stands at %d, %v", id, err)
+	}
+	if misses := s.Stats().CounterMisses; misses != 0 {
+		t.Errorf("after a restore Pebble was asked %d times", misses)
+	}
+	closeTask(t, s)
+}

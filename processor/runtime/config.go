@@ -27,8 +27,8 @@ const (
 	DefaultDrainTimeout     = 10 * time.Second
 	DefaultSessionTimeout   = 10 * time.Second
 	DefaultQueueBytesMax    = 4 << 20
-	DefaultReadAheadBytes   = 8 << 20
-	DefaultProducerBuffered = 50_000
+	DefaultReadAheadBytes   = 4 << 20
+	DefaultProducerBuffered = 20_000
 )
 
 // Config of a [Runtime]. The zero value of each optional field is usable.
@@ -76,7 +76,7 @@ type Config struct {
 	// One that stands still is not read on past it.
 	QueueBytesMax int
 	// ReadAheadBytesMax bounds the requests read ahead for all partitions that
-	// are not at their own bound; default 8 MiB.
+	// are not at their own bound; default 4 MiB.
 	ReadAheadBytesMax int
 
 	// Now is the clock of presence and status; default time.Now. It decides

@@ -19,8 +19,8 @@ import (
 // Limits of a fetch. Small enough that what a few fetches hold is little, large
 // enough that a partition's share keeps its runner busy until the next.
 const (
-	fetchBytesMax          = 4 << 20
-	fetchPartitionBytesMax = 512 << 10
+	fetchBytesMax          = 2 << 20
+	fetchPartitionBytesMax = 256 << 10
 	// fetchWaitMax is how long a partition that was paused may wait for others'
 	// fetch to return.
 	fetchWaitMax = 500 * time.Millisecond

@@ -17,7 +17,7 @@ import (
 // gcPercent is how far the heap may grow between collections. Less than Go's
 // default: what we hold is mostly in Pebble's own memory and in queues, so a
 // collection is cheap, and people look at how much memory we take.
-const gcPercent = 30
+const gcPercent = 50
 
 func main() {
 	if os.Getenv("GOGC") == "" {

@@ -88,7 +88,7 @@ func parent(ctx context.Context, o options) error {
 	if err != nil {
 		return err
 	}
-	defer os.RemoveAll(dir)
+	defer os.RemoveAll(dir) //nolint:errcheck // it is in the temporary directory
 	jobs := o.jobs()
 	if len(jobs) == 0 {
 		return fmt.Errorf("no layout is called %q", o.only)

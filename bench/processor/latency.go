@@ -14,6 +14,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/tidemarkio/tidemark/bench/child"
+	"github.com/tidemarkio/tidemark/bench/openloop"
 	"github.com/tidemarkio/tidemark/bench/report"
 	"github.com/tidemarkio/tidemark/schemas"
 	"github.com/tidemarkio/tidemark/topology"
@@ -53,9 +54,9 @@ func newPhase(index, rate int, d time.Duration) *phase {
 	return &phase{index: index, rate: rate, count: int(float64(rate) * d.Seconds()), latency: report.NewLatency(), complete: make(chan struct{})}
 }
 
-func (p *phase) due(i int) time.Time {
-	return p.began.Add(time.Duration(float64(i) / float64(p.rate) * float64(time.Second)))
-}
+func (p *phase) clock() openloop.Clock { return openloop.Clock{Began: p.began, PerSecond: p.rate} }
+
+func (p *phase) due(i int) time.Time { return p.clock().Due(i) }
 
 // latencyPlan is what the latency part does with each program.
 type latencyPlan struct {
@@ -218,24 +219,21 @@ type offer struct {
 func (o *offer) run(ctx context.Context, p *phase, step *step) (late time.Duration, err error) {
 	rng := rand.New(rand.NewPCG(o.w.Seed, uint64(p.index)))
 	var failed atomic.Pointer[error]
-	for i := range p.count {
+	late, err = p.clock().Run(ctx, p.count, func(i int) func() {
 		r := o.request(rng, p, i)
-		if wait := time.Until(p.due(i)); wait > 0 {
-			select {
-			case <-ctx.Done():
-				return 0, ctx.Err()
-			case <-time.After(wait):
-			}
-		}
-		late = max(late, time.Since(p.due(i)))
-		o.client.Produce(ctx, r, func(_ *kgo.Record, err error) {
-			if err != nil {
-				failed.CompareAndSwap(nil, &err)
-			}
-		})
 		if i%64 == 0 {
 			step.set(int64(i))
 		}
+		return func() {
+			o.client.Produce(ctx, r, func(_ *kgo.Record, err error) {
+				if err != nil {
+					failed.CompareAndSwap(nil, &err)
+				}
+			})
+		}
+	})
+	if err != nil {
+		return 0, err
 	}
 	if err := o.client.Flush(ctx); err != nil {
 		return 0, err

@@ -19,11 +19,19 @@ const (
 	DefaultBackoffMax = 30 * time.Second
 	// EventBytesMax bounds one event of the stream.
 	EventBytesMax = 16 << 20
+	// HintMax bounds what the server may ask a client to wait before it
+	// connects again.
+	HintMax = 5 * time.Minute
 )
 
 // ErrGap says that the server skipped entries: a broken promise of the server,
 // or points of another server.
 var ErrGap = errors.New("the stream skipped entries")
+
+// ErrData says that the stream holds what no server of ours sends, or an event
+// past [EventBytesMax]: the address of something else, or a broken server.
+// Trying again would bring the same.
+var ErrData = errors.New("the stream holds what cannot be read")
 
 // CloseError says that the server ended the stream for good.
 type CloseError struct {
@@ -102,6 +110,8 @@ func (c *Config) Validate() error {
 		return errors.New("client: DeviceID is missing")
 	case len(c.Biz) == 0:
 		return errors.New("client: Biz is empty: name at least one business")
+	case c.BackoffMin < 0 || c.BackoffMax < 0 || c.BackoffMax > 0 && c.BackoffMin > c.BackoffMax:
+		return fmt.Errorf("client: BackoffMin %s and BackoffMax %s: use 0 for the default, and no minimum above the maximum", c.BackoffMin, c.BackoffMax)
 	}
 	return nil
 }
@@ -111,6 +121,8 @@ type Client struct {
 	cfg    Config
 	points map[string]int64 // what the handler has taken
 	cursor string           // Last-Event-ID
+	owed   map[string]int64 // taken, and not acknowledged yet
+	hint   time.Duration    // the server's wish for the next pause; 0: none
 }
 
 // New checks the configuration.
@@ -131,7 +143,7 @@ func New(cfg Config) (*Client, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
-	c := &Client{cfg: cfg, points: maps.Clone(cfg.SyncPoints)}
+	c := &Client{cfg: cfg, points: maps.Clone(cfg.SyncPoints), owed: make(map[string]int64)}
 	if c.points == nil {
 		c.points = make(map[string]int64)
 	}
@@ -144,7 +156,7 @@ func (c *Client) SyncPoints() map[string]int64 { return maps.Clone(c.points) }
 
 // Run receives until the context ends.
 func (c *Client) Run(ctx context.Context, h Handler) error {
-	pause := c.cfg.BackoffMin
+	limit := c.cfg.BackoffMin
 	for {
 		began := time.Now()
 		err := c.stream(ctx, h)
@@ -154,22 +166,25 @@ func (c *Client) Run(ctx context.Context, h Handler) error {
 		var final *CloseError
 		var handler *handlerError
 		switch {
-		case errors.As(err, &final), errors.Is(err, ErrGap):
-			return err
 		case errors.As(err, &handler):
 			return handler.error
+		case errors.As(err, &final), errors.Is(err, ErrGap), errors.Is(err, ErrData):
+			return err
 		}
 		if time.Since(began) > c.cfg.BackoffMax {
-			pause = c.cfg.BackoffMin
+			limit = c.cfg.BackoffMin
 		}
-		wait := rand.N(pause)
+		wait := rand.N(limit)
+		if c.hint > 0 { // the server has drawn it, so that not all come at once
+			wait, c.hint = c.hint, 0
+		}
 		c.cfg.Log.Info("stream ended, connecting again", "in", wait.Round(time.Millisecond), "cause", err)
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-time.After(wait):
 		}
-		pause = min(2*pause, c.cfg.BackoffMax)
+		limit = min(2*limit, c.cfg.BackoffMax)
 	}
 }
 
@@ -194,7 +209,20 @@ func (c *Client) take(ctx context.Context, e Event, h Handler) error {
 	}
 	c.points[e.BizType] = e.To
 	if c.cfg.Ack {
-		return c.Ack(ctx, e.BizType, e.To)
+		c.owed[e.BizType] = e.To
+		return c.settle(ctx)
+	}
+	return nil
+}
+
+// settle acknowledges what was taken. What cannot be, as the connection is
+// gone, is owed until the next stream.
+func (c *Client) settle(ctx context.Context) error {
+	for _, biz := range slices.Sorted(maps.Keys(c.owed)) {
+		if err := c.Ack(ctx, biz, c.owed[biz]); err != nil {
+			return err
+		}
+		delete(c.owed, biz)
 	}
 	return nil
 }

@@ -5,7 +5,8 @@
 //
 // [Client.Run] returns when its context ends, when the server says that
 // trying again is useless (see [CloseError]), or when the handler fails. It
-// reconnects by itself, with full jitter, and goes on where it was.
+// reconnects by itself, with full jitter or when the server says, and goes on
+// where it was. What no working server sends ends it with [ErrData].
 //
 // The handler sees the ids of one business in rising order, each once. What it
 // has returned from without an error is acknowledged, if [Config.Ack] is on.

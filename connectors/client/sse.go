@@ -1,7 +1,6 @@
 package client
 
 import (
-	"bufio"
 	"bytes"
 	"context"
 	"encoding/base64"
@@ -14,6 +13,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // stream opens the SSE stream and works through it until it ends.
@@ -32,7 +32,13 @@ func (c *Client) stream(ctx context.Context, h Handler) error {
 	}
 	defer res.Body.Close()
 	if res.StatusCode != http.StatusOK {
+		if s, err := strconv.Atoi(res.Header.Get("Retry-After")); err == nil && s > 0 {
+			c.hint = min(time.Duration(min(s, int(HintMax/time.Second)))*time.Second, HintMax)
+		}
 		return refusal(res)
+	}
+	if err := c.settle(ctx); err != nil {
+		return err
 	}
 	return c.read(ctx, res.Body, h)
 }
@@ -72,34 +78,22 @@ func refusal(res *http.Response) error {
 	return fmt.Errorf("server answered %d: %s", res.StatusCode, reason)
 }
 
-// read parses the event stream (the WHATWG form, as far as the server uses it).
+// read works through an event stream until it ends; it never ends without an
+// error.
 func (c *Client) read(ctx context.Context, body io.Reader, h Handler) error {
-	lines := bufio.NewScanner(body)
-	lines.Buffer(make([]byte, 64<<10), EventBytesMax)
-	var id, event string
-	var data bytes.Buffer
-	for lines.Scan() {
-		line := lines.Text()
-		if line == "" {
-			if err := c.dispatch(ctx, event, id, data.Bytes(), h); err != nil {
-				return err
-			}
-			id, event = "", ""
-			data.Reset()
-			continue
+	r := newReader(body)
+	for {
+		e, err := r.next()
+		if err != nil {
+			return err
 		}
-		name, value, _ := strings.Cut(line, ":")
-		value = strings.TrimPrefix(value, " ")
-		switch name {
-		case "id":
-			id = value
-		case "event":
-			event = value
-		case "data":
-			data.WriteString(value)
+		if e.retry > 0 {
+			c.hint = min(e.retry, HintMax)
+		}
+		if err := c.dispatch(ctx, e, h); err != nil {
+			return err
 		}
 	}
-	return errors.Join(lines.Err(), io.ErrUnexpectedEOF)
 }
 
 // wireEvent is the data of a sync event.
@@ -115,12 +109,12 @@ type wireEvent struct {
 	} `json:"op"`
 }
 
-func (c *Client) dispatch(ctx context.Context, event, id string, data []byte, h Handler) error {
-	switch event {
+func (c *Client) dispatch(ctx context.Context, m message, h Handler) error {
+	switch m.event {
 	case "sync":
 		var w wireEvent
-		if err := json.Unmarshal(data, &w); err != nil {
-			return fmt.Errorf("read event: %w", err)
+		if err := json.Unmarshal(m.data, &w); err != nil {
+			return fmt.Errorf("%w: read event: %w", ErrData, err)
 		}
 		e, err := w.event()
 		if err != nil {
@@ -130,22 +124,31 @@ func (c *Client) dispatch(ctx context.Context, event, id string, data []byte, h 
 			return err
 		}
 	case "close":
-		return closed(data)
+		return closed(m.data)
 	}
-	if id != "" {
-		c.cursor = id
+	if m.id != "" {
+		c.cursor = m.id
 	}
 	return nil
 }
 
+// event checks what the server says against what it promises.
 func (w *wireEvent) event() (Event, error) {
 	e := Event{BizType: w.BizType, From: w.From, To: w.To}
+	if w.BizType == "" || w.From < 0 || w.To < w.From {
+		return e, fmt.Errorf("%w: an event of business %q that covers (%d, %d]", ErrData, w.BizType, w.From, w.To)
+	}
+	last := w.From
 	for _, op := range w.Op {
+		if op.ID <= last || op.ID > w.To {
+			return e, fmt.Errorf("%w: %s has id %d after %d in an event that covers (%d, %d]", ErrData, w.BizType, op.ID, last, w.From, w.To)
+		}
+		last = op.ID
 		o := Op{ID: op.ID, ThirdMsgID: op.ThirdMsgID, Payload: []byte(op.Payload), Binary: op.Binary}
 		if op.Binary {
 			raw, err := base64.StdEncoding.DecodeString(op.Payload)
 			if err != nil {
-				return e, fmt.Errorf("read binary payload of %s id %d: %w", w.BizType, op.ID, err)
+				return e, fmt.Errorf("%w: read binary payload of %s id %d: %w", ErrData, w.BizType, op.ID, err)
 			}
 			o.Payload = raw
 		}

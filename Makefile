@@ -46,6 +46,10 @@ lint: ## gofmt, vet, staticcheck and golangci-lint
 bench-processor: build ## throughput and latency beside Kafka Streams and the ceilings, on a real broker
 	$(GO) run ./bench/processor --tidemark $(BIN)
 
+.PHONY: bench-delivery
+bench-delivery: build ## how soon a push is at a client and a call answered, on a real broker and the embedded one
+	$(GO) run ./bench/delivery --tidemark $(BIN)
+
 .PHONY: bench-dedupe
 bench-dedupe: ## the dedupe store's layouts at 10 M keys
 	$(GO) run ./bench/dedupe

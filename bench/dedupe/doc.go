@@ -4,6 +4,7 @@
 // rests on it; REPORT.md is its output.
 //
 //	go run ./bench/dedupe         10 M keys, writes bench/dedupe/REPORT.md
+//	go run ./bench/dedupe -quick  1 M keys, to see that it works
 //	go run ./bench/dedupe -large  and 100 M keys with three of the layouts
 //
 // Every layout runs in a process of its own, so that memory and CPU time are

@@ -36,12 +36,18 @@ type options struct {
 	layout int
 	stores int
 	large  bool
+	quick  bool
 }
 
 const (
 	largeKeys = 100_000_000
 	// nodeStores is how many tasks a small process has.
 	nodeStores = 8
+	// nodeKeys is how many keys it has beside the full number.
+	nodeKeys = 1_000_000
+	// quickKeys and quickOps only show that it works.
+	quickKeys = 1_000_000
+	quickOps  = 200_000
 )
 
 func run(ctx context.Context) error {
@@ -54,7 +60,11 @@ func run(ctx context.Context) error {
 	flag.IntVar(&o.layout, "child", -1, "run one layout in this process and print its figures (used by the program itself)")
 	flag.IntVar(&o.stores, "stores", 1, "stores that the keys are spread over (with -child)")
 	flag.BoolVar(&o.large, "large", false, "also run the layouts get, filter and runs with 100 M keys; needs 10 GB of disk and an hour")
+	flag.BoolVar(&o.quick, "quick", false, "1 M keys and few look-ups, no report file: only to see that it works; a minute")
 	flag.Parse()
+	if o.quick {
+		o.keys, o.ops, o.report = quickKeys, quickOps, "-"
+	}
 	if o.keys < 2*batchKeys {
 		return fmt.Errorf("%d keys: at least %d", o.keys, 2*batchKeys)
 	}
@@ -109,7 +119,7 @@ func parent(ctx context.Context, o options) error {
 	if o.report == "-" {
 		return nil
 	}
-	return os.WriteFile(o.report, []byte(text), 0o600)
+	return os.WriteFile(o.report, []byte(text), 0o644)
 }
 
 // jobs are every layout with all keys in one store, and the chosen one as a
@@ -126,7 +136,10 @@ func (o options) jobs() []job {
 		}
 	}
 	if o.only == "" {
-		all = append(all, job{ours, nodeStores, 1_000_000}, job{ours, nodeStores, o.keys})
+		if o.keys != nodeKeys {
+			all = append(all, job{ours, nodeStores, nodeKeys})
+		}
+		all = append(all, job{ours, nodeStores, o.keys})
 	}
 	for i, l := range layouts {
 		if o.large && (l.name == "get" || l.name == "filter" || l.name == chosen) {

@@ -39,17 +39,17 @@ func TestEntriesComeOnceAndInOrderOverReconnects(t *testing.T) {
 		s := &script{streams: []answer{
 			{text: ":ok\n\n" + event("A", 0, 2, 1, 2) + event("B", 0, 1, 1) + whole[:len(whole)-1]}, // the blank line is missing: half an event
 			{status: http.StatusServiceUnavailable},
-			{text: event("A", 0, 4, 1, 2, 3, 4) + event("A", 2, 4, 3, 4) + event("B", 1, 5)}, // repeats, and a range without entries
-			{text: event("B", 5, 6, 6)},
+			{text: event("A", 0, 4, 1, 2, 3, 4) + event("A", 0, 2, 1, 2) + event("B", 1, 5)}, // repeats, and a range without entries
+			{text: event("A", 4, 5, 5) + event("B", 5, 6, 6)}, // where it would go on, had the repeats moved nothing back
 		}}
 		var got []string
 		c := scripted(t, s, nil)
 		play(t, c, collect(&got))
-		want := []string{"A1=p1", "A2=p2", "B1=p1", "A3=p3", "A4=p4", "B6=p6"}
+		want := []string{"A1=p1", "A2=p2", "B1=p1", "A3=p3", "A4=p4", "A5=p5", "B6=p6"}
 		if !slices.Equal(got, want) {
 			t.Errorf("got %v, want %v", got, want)
 		}
-		if p := c.SyncPoints(); p["A"] != 4 || p["B"] != 6 {
+		if p := c.SyncPoints(); p["A"] != 5 || p["B"] != 6 {
 			t.Errorf("sync points %v", p)
 		}
 	})

@@ -218,7 +218,7 @@ func TestWhoMayCall(t *testing.T) {
 
 	for role, may := range map[registry.Role][2]bool{registry.Viewer: {true, false}, registry.Operator: {true, true}, "": {false, false}} {
 		d = newDesk(t, func(c *Config) {
-			c.Authorize = func(*http.Request) (Caller, error) { return Caller{"ann", role}, nil }
+			c.Authorize = func(*http.Request) (Caller, error) { return Caller{Name: "ann", Role: role}, nil }
 		})
 		read, write := d.call("GET", "/api/v1/instances", "").Code == 200, d.call("POST", "/api/v1/instances", `{"id":"a"}`).Code == 201
 		if read != may[0] || write != may[1] {

@@ -14,6 +14,9 @@ import (
 type Caller struct {
 	Name string // as the audit shows it
 	Role registry.Role
+	// Session is the login that the call came with; nil: it showed a token, or
+	// the door is open.
+	Session *Session
 }
 
 // Authorize says who calls. The error, if any, is an [*Error] that is answered.

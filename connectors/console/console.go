@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"sync"
 	"time"
 
 	"github.com/tidemarkio/tidemark/topology/registry"
@@ -37,8 +38,22 @@ type Config struct {
 	// WaitPublished waits until settings of a revision are in the log of every
 	// partition; default: changes answer without waiting.
 	WaitPublished func(ctx context.Context, revision int64) error
-	// Authorize says who calls, or why they may not; default [OpenOnLoopback].
+	// Authorize says who calls without a login session, or why they may not;
+	// default [OpenOnLoopback].
 	Authorize Authorize
+	// Stats, Sender, Tail and Live reach the rest of the node; nil: what needs
+	// them answers 503.
+	Stats  Stats
+	Sender Sender
+	Tail   Tail
+	Live   Live
+	// OIDC lets users log in at an OpenID Connect provider; nil: with a
+	// password only.
+	OIDC *OIDC
+	// SecureCookies marks cookies for TLS even where TLS ends in a proxy.
+	SecureCookies bool
+	// Zone is where dates in filters and exports are; default UTC (spec D28).
+	Zone *time.Location
 	// PublishTimeout is how long a change waits to be in force before the
 	// answer is 202; default 10 s.
 	PublishTimeout time.Duration
@@ -63,10 +78,16 @@ func (c *Config) Validate() error {
 	return nil
 }
 
-// Console is the admin API.
+// Console is the admin API and the operators' pages.
 type Console struct {
-	cfg     Config
-	handler http.Handler
+	cfg      Config
+	handler  http.Handler
+	throttle *throttle
+	hashing  chan struct{} // one slot for each password being hashed
+	over     *overSessions
+	tails    chan struct{} // one slot for each open stream
+	stopping chan struct{} // closed by Close
+	stop     func()
 }
 
 // New makes a console.
@@ -95,14 +116,25 @@ func New(cfg Config) (*Console, error) {
 	if cfg.Log == nil {
 		cfg.Log = slog.Default()
 	}
-	c := &Console{cfg: cfg}
+	if cfg.Zone == nil {
+		cfg.Zone = time.UTC
+	}
+	c := &Console{
+		cfg: cfg, throttle: newThrottle(), hashing: make(chan struct{}, hashesMax), over: newOverSessions(),
+		tails: make(chan struct{}, StreamsMax), stopping: make(chan struct{}),
+	}
+	c.stop = sync.OnceFunc(func() { close(c.stopping) })
 	mux := http.NewServeMux()
 	for _, r := range c.routes() {
 		mux.HandleFunc(r.Method+" "+r.Path, c.serve(r))
 	}
+	c.addPages(mux)
 	c.handler = http.NewCrossOriginProtection().Handler(mux)
 	return c, nil
 }
 
-// Handler serves everything under /api/.
+// Close ends the streams that are open; the handler goes on to answer.
+func (c *Console) Close() { c.stop() }
+
+// Handler serves everything under /api/, and the pages.
 func (c *Console) Handler() http.Handler { return c.handler }

@@ -11,6 +11,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"github.com/tidemarkio/tidemark/connectors/console"
 	"github.com/tidemarkio/tidemark/topology"
 )
 
@@ -42,6 +43,15 @@ type Config struct {
 	// AdminToken is asked of every call of the admin API; empty: the API is
 	// open, and then Admin must be loopback.
 	AdminToken string
+	// AdminPassword is the first console user's, where there is no user yet and
+	// AdminToken is set; empty: one is thought of and shown once.
+	AdminPassword string
+	// OIDC is where console users may log in; nil: with passwords only.
+	OIDC *console.OIDC
+	// SecureCookies is for a proxy in front of Admin that ends TLS.
+	SecureCookies bool
+	// Zone is where the console's dates are; default UTC.
+	Zone *time.Location
 	// PublicPlaintext allows plaintext HTTP on other addresses than loopback:
 	// for a proxy in front that ends TLS.
 	PublicPlaintext bool

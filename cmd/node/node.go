@@ -107,6 +107,9 @@ func (n *Node) Run(ctx context.Context) error {
 		}
 	}
 	n.stopping.Store(true)
+	if n.console != nil {
+		n.console.Close() // or its open streams would hold up the listener
+	}
 	return errors.Join(err, p.stop(), n.close())
 }
 
@@ -178,6 +181,9 @@ func (n *Node) startSettings(ctx context.Context, p *parts) (err error) {
 	}
 	p.start("control records", n.publisher.Run)
 	if err := n.openConsole(); err != nil {
+		return err
+	}
+	if err := n.firstAdmin(ctx); err != nil {
 		return err
 	}
 	if n.cfg.ConfigFile == "" {

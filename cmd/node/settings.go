@@ -77,17 +77,3 @@ func (n *Node) Apply(ctx context.Context, text []byte, failed <-chan error) erro
 		return err
 	}
 }
-
-// openConsole makes the operators' side.
-func (n *Node) openConsole() (err error) {
-	cfg := console.Config{Registry: n.registry, WaitPublished: n.publisher.WaitPublished, Log: n.cfg.Log}
-	if n.cfg.AdminToken != "" {
-		cfg.Authorize = console.WithToken(n.cfg.AdminToken)
-	}
-	if n.console, err = console.New(cfg); err != nil {
-		return err
-	}
-	h := n.console.Handler()
-	n.operators.Store(&h)
-	return nil
-}

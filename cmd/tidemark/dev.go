@@ -22,6 +22,7 @@ type devFlags struct {
 	topology topologyFlags
 	brokers  string
 	portBase int
+	console  consoleFlags
 	logs     logFlags
 	demo     bool
 }
@@ -57,6 +58,7 @@ can use it; --brokers uses a Kafka of yours instead.`,
 	fl.DurationVar(&f.node.CheckpointEvery, "checkpoint-every", 0, "how often a partition's base is written to the changelog; 0: 15s")
 	fl.DurationVar(&f.node.SessionTimeout, "session-timeout", 0, "how fast the group notices a dead process; 0: 10s")
 	fl.BoolVar(&f.demo, "demo", false, "play a day of flight operations through both doors, then stay up")
+	f.console.add(cmd)
 	f.topology.add(cmd)
 	f.logs.add(cmd)
 	return cmd
@@ -73,6 +75,9 @@ func (f *devFlags) run(ctx context.Context, out, errOut io.Writer) error {
 	f.node.Log = log
 	f.node.Brokers = node.Brokers(f.brokers)
 	f.node.Topology = topology.Config{Prefix: f.topology.prefix, Partitions: f.topology.partitions, Window: f.topology.window}
+	if err := f.console.apply(&f.node); err != nil {
+		return err
+	}
 	f.ports()
 	n, err := node.New(f.node)
 	if err != nil {

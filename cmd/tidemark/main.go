@@ -47,7 +47,8 @@ Start with:
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
-	cmd.AddCommand(devCommand(), processorCommand(), sendCommand(), listenCommand(), configCommand(), statusCommand(), topologyCommand(), stateCommand(), simCommand(), versionCommand())
+	cmd.AddCommand(devCommand(), processorCommand(), sendCommand(), listenCommand(), configCommand(), statusCommand(), topologyCommand(), stateCommand(), simCommand(),
+		instanceCommand(), syncCommand(), keyCommand(), userCommand(), signatureCommand(), auditCommand(), statsCommand(), sendTestCommand(), tailCommand(), versionCommand())
 	return cmd
 }
 

@@ -10,6 +10,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -26,9 +27,14 @@ type route struct {
 	Method  string
 	Path    string
 	Summary string
-	Role    registry.Role // who may
+	Role    registry.Role // who may; empty: anybody, it is how one comes in
 	Query   []param
-	Body    string // what it is, or empty: none
+	In      any    // an example of the JSON body's type; nil: no body
+	Body    string // what a body is that is no JSON of In
+	Out     any    // an example of the answer's type; nil: no JSON
+	Status  int    // of success; 0: 200
+	Change  bool   // it may answer 202 too
+	Media   string // of an answer that is no JSON
 	Max     int64  // of the body, bytes; 0: maxBody
 	Do      func(*request) (any, error)
 }
@@ -42,36 +48,62 @@ var (
 	readParam = param{"consistent", "true: ask the registry's leader, instead of what this node has"}
 )
 
+// get is a route that looks; change is one that makes a change and says when it
+// is in force.
+func get(path, summary string, role registry.Role, out any, do func(*request) (any, error), query ...param) route {
+	return route{Method: "GET", Path: path, Summary: summary, Role: role, Query: query, Out: out, Do: do}
+}
+
+func change(method, path, summary string, role registry.Role, in any, do func(*request) (any, error)) route {
+	r := route{Method: method, Path: path, Summary: summary, Role: role, Query: []param{waitParam}, In: in, Out: Changed{}, Change: true, Do: do}
+	if method == "POST" && in != nil {
+		r.Status = http.StatusCreated
+	}
+	return r
+}
+
 // routes lists the API.
 func (c *Console) routes() []route {
-	instance, sync := v1+"/instances/{instanceId}", v1+"/instances/{instanceId}/sync/{bizType}"
-	apply := []param{
-		{"prune", "true: remove what the file does not list"}, {"dryRun", "true: only say what would change"}, waitParam,
+	all := []route{
+		get(v1+"/openapi.json", "this document", registry.Viewer, map[string]any{}, c.openAPI),
+		get(v1+"/registry/status", "quorum, leader, applied index, publication", registry.Viewer, registry.Status{}, c.registryStatus),
 	}
-	wait, read := []param{waitParam}, []param{readParam}
+	return slices.Concat(all, c.loginRoutes(), c.configRoutes(), c.instanceRoutes(), c.keyRoutes(), c.serviceRoutes(), c.auditRoutes(), c.liveRoutes())
+}
+
+func (c *Console) configRoutes() []route {
+	query := []param{{"prune", "true: remove what the file does not list"}, {"dryRun", "true: only say what would change"}, waitParam}
+	export := get(v1+"/config", "all instances as a config file, without keys", registry.Viewer, configfile.File{}, c.exportConfig, param{"format", "yaml (default) or json"}, readParam)
+	export.Media = "application/yaml"
+	put := route{
+		Method: "PUT", Path: v1 + "/config", Summary: "make the registry as a config file says", Role: registry.Operator, Query: query,
+		In: configfile.File{}, Body: "config file, YAML or JSON; keys in it need the role admin", Out: Applied{}, Change: true, Max: configfile.MaxBytes, Do: c.applyConfig,
+	}
+	post := put
+	post.Method, post.Summary = "POST", "the same as PUT"
+	return []route{export, put, post}
+}
+
+func (c *Console) instanceRoutes() []route {
+	instance, sync := v1+"/instances/{instanceId}", v1+"/instances/{instanceId}/sync/{bizType}"
+	online := change("POST", sync+"/online", "take a sync config online", registry.Operator, nil, c.setOnline(true))
+	offline := change("POST", sync+"/offline", "take a sync config offline", registry.Operator, nil, c.setOnline(false))
 	return []route{
-		{"GET", v1 + "/openapi.json", "this document", registry.Viewer, nil, "", 0, c.openAPI},
-		{"GET", v1 + "/registry/status", "quorum, leader, applied index, publication", registry.Viewer, nil, "", 0, c.registryStatus},
-		{"GET", v1 + "/actions", "the audit's actions", registry.Viewer, nil, "", 0, c.actions},
-		{"GET", v1 + "/audit", "operation records, newest first", registry.Viewer, auditParams, "", 0, c.audit},
+		get(v1+"/instances", "instances", registry.Viewer, Instances{}, c.listInstances, readParam),
+		change("POST", v1+"/instances", "make an instance", registry.Operator, registry.CreateInstance{}, c.createInstance),
+		get(instance, "an instance, without its secrets", registry.Viewer, registry.InstanceView{}, c.getInstance, readParam),
+		change("PUT", instance, "change description, sessionValidation, jwt; fields left out stay", registry.Operator, instanceChange{}, c.putInstance),
+		change("DELETE", instance, "remove an instance that has no configs", registry.Operator, nil, c.deleteInstance),
 
-		{"GET", v1 + "/config", "all instances as a config file, without keys", registry.Viewer, []param{{"format", "yaml (default) or json"}, readParam}, "", 0, c.exportConfig},
-		{"PUT", v1 + "/config", "make the registry as a config file says", registry.Operator, apply, "config file, YAML or JSON", configfile.MaxBytes, c.applyConfig},
-		{"POST", v1 + "/config", "the same as PUT", registry.Operator, apply, "config file, YAML or JSON", configfile.MaxBytes, c.applyConfig},
-
-		{"GET", v1 + "/instances", "instances", registry.Viewer, read, "", 0, c.listInstances},
-		{"POST", v1 + "/instances", "make an instance", registry.Operator, wait, "id, description", 0, c.createInstance},
-		{"GET", instance, "an instance, without its secrets", registry.Viewer, read, "", 0, c.getInstance},
-		{"PUT", instance, "change description, sessionValidation, jwt; fields left out stay", registry.Operator, wait, "description, sessionValidation, jwt", 0, c.putInstance},
-		{"DELETE", instance, "remove an instance that has no configs", registry.Operator, wait, "", 0, c.deleteInstance},
-
-		{"GET", instance + "/sync", "an instance's sync configs", registry.Viewer, read, "", 0, c.listSyncs},
-		{"POST", instance + "/sync", "make a sync config", registry.Operator, wait, "as in the config file", 0, c.createSync},
-		{"GET", sync, "a sync config", registry.Viewer, read, "", 0, c.getSync},
-		{"PUT", sync, "change a sync config; fields left out stay", registry.Operator, wait, "as in the config file", 0, c.putSync},
-		{"DELETE", sync, "remove a sync config that is offline", registry.Operator, wait, "", 0, c.deleteSync},
-		{"POST", sync + "/online", "take a sync config online", registry.Operator, wait, "", 0, c.setOnline(true)},
-		{"POST", sync + "/offline", "take a sync config offline", registry.Operator, wait, "", 0, c.setOnline(false)},
+		get(instance+"/sync", "an instance's sync configs", registry.Viewer, Syncs{}, c.listSyncs, readParam),
+		change("POST", instance+"/sync", "make a sync config", registry.Operator, configfile.Sync{}, c.createSync),
+		get(sync, "a sync config", registry.Viewer, registry.Sync{}, c.getSync, readParam),
+		change("PUT", sync, "change a sync config; fields left out stay", registry.Operator, configfile.Sync{}, c.putSync),
+		change("DELETE", sync, "remove a sync config that is offline", registry.Operator, nil, c.deleteSync),
+		online, offline,
+		{Method: "POST", Path: sync + "/send", Summary: "send data to a target, or to everybody where the config is global", Role: registry.Operator, In: SendForm{}, Out: Sent{}, Do: c.postSend},
+		get(instance+"/targets/{dimension}/{name}", "a user or device: status, 30-day pushes and arrivals, push list", registry.Viewer, Target{}, c.getTarget,
+			param{"limit", "length of the push list; default 100, at most 1000"}),
 	}
 }
 
@@ -114,9 +146,15 @@ func (c *Console) serve(r route) http.HandlerFunc {
 			c.refuse(w, hr, err)
 			return
 		}
+		w.Header().Set("X-Content-Type-Options", "nosniff")
+		w.Header().Set("Cache-Control", "no-store")
+		if run, ok := reply.(stream); ok {
+			c.serveStream(w, hr, run)
+			return
+		}
 		a, ok := reply.(*answer)
 		if !ok {
-			a = &answer{body: reply}
+			a = &answer{status: r.Status, body: reply}
 		}
 		for k, v := range a.header {
 			w.Header().Set(k, v)
@@ -132,8 +170,6 @@ func (c *Console) serve(r route) http.HandlerFunc {
 			}
 			a.raw = b.Bytes()
 		}
-		w.Header().Set("X-Content-Type-Options", "nosniff")
-		w.Header().Set("Cache-Control", "no-store")
 		if a.status != 0 {
 			w.WriteHeader(a.status)
 		}
@@ -142,12 +178,19 @@ func (c *Console) serve(r route) http.HandlerFunc {
 }
 
 func (c *Console) do(r route, w http.ResponseWriter, hr *http.Request) (any, error) {
-	caller, err := c.cfg.Authorize(hr)
-	if err != nil {
-		return nil, err
-	}
-	if !caller.Role.May(r.Role) {
-		return nil, &Error{Status: http.StatusForbidden, Reason: fmt.Sprintf("this needs the role %s, and %s has %s", r.Role, caller.Name, caller.Role)}
+	var caller Caller
+	if r.Role != "" {
+		var err error
+		if caller, err = c.Caller(hr); err != nil {
+			return nil, err
+		}
+		if !caller.Role.May(r.Role) {
+			return nil, needs(caller, r.Role)
+		}
+		if err := c.CheckCSRF(hr, caller); err != nil {
+			return nil, err
+		}
+		c.Renew(w, hr, caller.Session)
 	}
 	limit := r.Max
 	if limit == 0 {
@@ -184,6 +227,7 @@ func (c *Console) refuse(w http.ResponseWriter, r *http.Request, err error) {
 	}
 	w.Header().Set("Content-Type", "application/json")
 	w.Header().Set("X-Content-Type-Options", "nosniff")
+	w.Header().Set("Cache-Control", "no-store")
 	w.WriteHeader(ours.Status)
 	_ = json.NewEncoder(w).Encode(map[string]*Error{"error": ours})
 }
@@ -212,19 +256,43 @@ type Changed struct {
 	Note string `json:"note,omitempty"`
 }
 
-// change has operations applied in the caller's name, and waits until they are
-// in force.
+// Change has operations applied in a caller's name and waits until they are in
+// force (without wait: not). What the caller's role does not include is refused.
+func (c *Console) Change(ctx context.Context, caller Caller, from string, wait bool, ops ...registry.Op) (Changed, error) {
+	for _, op := range ops {
+		if need := roleOf(op); !caller.Role.May(need) {
+			return Changed{}, needs(caller, need)
+		}
+	}
+	result, err := c.propose(ctx, registry.Command{Actor: caller.Name, Source: from, Ops: ops})
+	if err != nil {
+		return Changed{}, err
+	}
+	changed := Changed{Revision: result.Revision, Changed: result.Changed}
+	changed.Published, changed.Note = c.published(ctx, wait, result.Publish)
+	return changed, nil
+}
+
+// roleOf is who may make a change, whatever the door.
+func roleOf(op registry.Op) registry.Role {
+	switch op.(type) {
+	case registry.CreateInstance, registry.ModifyInstance, registry.DeleteInstance,
+		registry.CreateSync, registry.ModifySync, registry.DeleteSync, registry.SetOnline:
+		return registry.Operator
+	}
+	return registry.Admin
+}
+
+// change is Change for a route.
 func (c *Console) change(r *request, status int, ops ...registry.Op) (any, error) {
 	wait, err := r.flag("wait", true)
 	if err != nil {
 		return nil, err
 	}
-	result, err := c.propose(r.Context(), registry.Command{Actor: r.caller.Name, Source: source(r.Request), Ops: ops})
+	changed, err := c.Change(r.Context(), r.caller, source(r.Request), wait, ops...)
 	if err != nil {
 		return nil, err
 	}
-	changed := Changed{Revision: result.Revision, Changed: result.Changed}
-	changed.Published, changed.Note = c.published(r.Context(), wait, result.Publish)
 	if !changed.Published {
 		status = http.StatusAccepted
 	}

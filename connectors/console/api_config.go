@@ -36,6 +36,7 @@ type Apply struct {
 	DryRun bool // only say what would change
 	Actor  string
 	Source string
+	Role   registry.Role // of the actor; empty: the node itself, which may all
 }
 
 // applyConfig makes the registry as a config file says.
@@ -50,7 +51,7 @@ func (c *Console) applyConfig(r *request) (any, error) {
 	if err := errors.Join(err1, err2, err3); err != nil {
 		return nil, err
 	}
-	reply, publish, err := c.apply(r.Context(), Apply{file, prune, dry, r.caller.Name, source(r.Request)})
+	reply, publish, err := c.apply(r.Context(), Apply{file, prune, dry, r.caller.Name, source(r.Request), r.caller.Role})
 	if err != nil {
 		return nil, err
 	}
@@ -102,6 +103,11 @@ func (c *Console) apply(ctx context.Context, a Apply) (reply *Applied, publish i
 		plan, err := a.File.Plan(m, a.Prune)
 		if err != nil {
 			return nil, 0, &Error{Status: http.StatusBadRequest, Problem: registry.Invalid, Reason: err.Error()}
+		}
+		for _, op := range plan.Ops {
+			if need := roleOf(op); a.Role != "" && !a.Role.May(need) {
+				return nil, 0, needs(Caller{Name: a.Actor, Role: a.Role}, need)
+			}
 		}
 		for _, line := range plan.Diff {
 			if !told[line] { // an earlier attempt may have done some of it

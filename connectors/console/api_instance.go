@@ -14,6 +14,18 @@ type Instance struct {
 	Configs int `json:"configs"`
 }
 
+// Instances is a list of instances.
+type Instances struct {
+	Instances []Instance `json:"instances"`
+	Revision  int64      `json:"revision"` // of the registry
+}
+
+// Syncs is a list of an instance's sync configs.
+type Syncs struct {
+	Revision int64            `json:"revision"` // of the registry
+	Sync     []*registry.Sync `json:"sync"`
+}
+
 func (c *Console) listInstances(r *request) (any, error) {
 	m, err := c.model(r)
 	if err != nil {
@@ -27,7 +39,7 @@ func (c *Console) listInstances(r *request) (any, error) {
 		}
 		all = append(all, Instance{i.View(), n})
 	}
-	return map[string]any{"revision": m.Revision(), "instances": all}, nil
+	return Instances{all, m.Revision()}, nil
 }
 
 func (c *Console) createInstance(r *request) (any, error) {
@@ -65,12 +77,15 @@ func (c *Console) getInstance(r *request) (any, error) {
 	return tagged(i.Revision, i.View()), nil
 }
 
+// instanceChange is what of an instance may be changed.
+type instanceChange struct {
+	Description       *string                       `json:"description,omitempty"`
+	SessionValidation *configfile.SessionValidation `json:"sessionValidation,omitempty"`
+	JWT               *configfile.JWT               `json:"jwt,omitempty"`
+}
+
 func (c *Console) putInstance(r *request) (any, error) {
-	var in struct {
-		Description       *string                       `json:"description"`
-		SessionValidation *configfile.SessionValidation `json:"sessionValidation"`
-		JWT               *configfile.JWT               `json:"jwt"`
-	}
+	var in instanceChange
 	if err := r.decode(&in); err != nil {
 		return nil, err
 	}
@@ -108,7 +123,7 @@ func (c *Console) listSyncs(r *request) (any, error) {
 	for s := range m.Syncs(i.ID) {
 		all = append(all, s)
 	}
-	return map[string]any{"revision": m.Revision(), "sync": all}, nil
+	return Syncs{m.Revision(), all}, nil
 }
 
 func (c *Console) createSync(r *request) (any, error) {

@@ -7,7 +7,6 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
-	"sync"
 	"time"
 
 	"github.com/tidemarkio/tidemark/topology/registry"
@@ -75,6 +74,9 @@ func (c *Config) Validate() error {
 	case c.PublishTimeout < 0 || c.ProposeTimeout < 0:
 		return errors.New("console config: PublishTimeout and ProposeTimeout are not negative")
 	}
+	if c.OIDC != nil {
+		return c.OIDC.Validate()
+	}
 	return nil
 }
 
@@ -85,8 +87,8 @@ type Console struct {
 	throttle *throttle
 	hashing  chan struct{} // one slot for each password being hashed
 	over     *overSessions
-	tails    chan struct{} // one slot for each open stream
-	stopping chan struct{} // closed by Close
+	tails    chan struct{}   // one slot for each open stream
+	stopping context.Context // ended by Close
 	stop     func()
 }
 
@@ -121,9 +123,9 @@ func New(cfg Config) (*Console, error) {
 	}
 	c := &Console{
 		cfg: cfg, throttle: newThrottle(), hashing: make(chan struct{}, hashesMax), over: newOverSessions(),
-		tails: make(chan struct{}, StreamsMax), stopping: make(chan struct{}),
+		tails: make(chan struct{}, StreamsMax),
 	}
-	c.stop = sync.OnceFunc(func() { close(c.stopping) })
+	c.stopping, c.stop = context.WithCancel(context.Background())
 	mux := http.NewServeMux()
 	for _, r := range c.routes() {
 		mux.HandleFunc(r.Method+" "+r.Path, c.serve(r))

@@ -1,0 +1,113 @@
+package node
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+
+	"github.com/tidemarkio/tidemark/connectors/console"
+	"github.com/tidemarkio/tidemark/connectors/edge"
+	"github.com/tidemarkio/tidemark/schemas"
+)
+
+// errStarting answers the console while the doors are not there yet.
+var errStarting = errors.New("the node is starting")
+
+// openConsole makes the operators' side. What it asks of the rest of the node
+// is answered once that runs.
+func (n *Node) openConsole() (err error) {
+	cfg := console.Config{
+		Registry: n.registry, WaitPublished: n.publisher.WaitPublished, Log: n.cfg.Log,
+		Stats: stats{n}, Sender: sender{n}, Tail: tail{n}, Live: &live{node: n},
+		OIDC: n.cfg.OIDC, SecureCookies: n.cfg.SecureCookies, Zone: n.cfg.Zone,
+	}
+	if n.cfg.AdminToken != "" {
+		cfg.Authorize = console.WithToken(n.cfg.AdminToken)
+	}
+	if n.console, err = console.New(cfg); err != nil {
+		return err
+	}
+	h := n.console.Handler()
+	n.operators.Store(&h)
+	return nil
+}
+
+// firstAdmin makes the first user where the admin door is not open, and shows
+// a password that was thought of for it: once, and not in the log.
+func (n *Node) firstAdmin(ctx context.Context) error {
+	if n.cfg.AdminToken == "" {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, startTimeout)
+	defer cancel()
+	made, err := n.console.EnsureAdmin(ctx, n.cfg.AdminPassword)
+	if err != nil {
+		return err
+	}
+	if made != "" {
+		fmt.Fprintf(os.Stderr, "\nThe console's first user is %q with the password %s\nIt is not shown again: log in at %s and change it.\n\n", console.FirstAdmin, made, n.AdminURL())
+	}
+	return nil
+}
+
+// stats answers the data query from the edge's views.
+type stats struct{ n *Node }
+
+func (s stats) Target(_ context.Context, instanceID, dimension, name string, limit int) (*console.Target, error) {
+	if !s.n.running.Load() {
+		return nil, errStarting
+	}
+	is, err := s.n.edge.Target(instanceID, dimension, name)
+	if err != nil {
+		return nil, fmt.Errorf("read target: %w", err)
+	}
+	pushes, err := s.n.edge.Pushes(instanceID, name, limit)
+	if err != nil {
+		return nil, fmt.Errorf("read push list: %w", err)
+	}
+	t := &console.Target{
+		InstanceID: instanceID, Dimension: dimension, Name: name, Connected: is.Connected, Pushes: is.Pushes, Arrivals: is.Arrivals,
+		Known:   is.Connected || len(is.Businesses) > 0 || len(is.Devices) > 0,
+		Configs: []console.TargetConfig{}, Sessions: []console.TargetSession{}, Devices: []console.TargetDevice{}, PushList: []console.TargetPush{},
+	}
+	ours := make(map[string]bool)
+	for i := range is.Businesses {
+		b := &is.Businesses[i]
+		ours[b.BizType] = true
+		t.Configs = append(t.Configs, console.TargetConfig{BizType: b.BizType, Head: b.Head, First: b.First, Acked: b.Acked, Pushes: b.Pushes, Arrivals: b.Arrivals})
+	}
+	for i := range is.Sessions {
+		t.Sessions = append(t.Sessions, sessionOf(&is.Sessions[i]))
+	}
+	for _, d := range is.Devices {
+		t.Devices = append(t.Devices, console.TargetDevice{DeviceID: d.DeviceID, Online: d.Online})
+	}
+	for _, p := range pushes {
+		if ours[p.BizType] { // another dimension may have a target of the same name
+			t.PushList = append(t.PushList, console.TargetPush{BizType: p.BizType, OplogID: p.ID, ThirdMsgID: p.ThirdMsgID, Bytes: p.Bytes, Time: p.Time, ValidTimeEnd: p.ValidTimeEnd, Arrived: p.Arrived})
+		}
+	}
+	slices.SortStableFunc(t.PushList, func(a, b console.TargetPush) int { return cmp.Compare(b.Time, a.Time) })
+	t.PushList = t.PushList[:min(limit, len(t.PushList))]
+	return t, nil
+}
+
+func sessionOf(s *edge.SessionStatus) console.TargetSession {
+	return console.TargetSession{
+		Session: s.Session, Transport: s.Transport, DeviceID: s.DeviceID, UserID: s.UserID, OS: s.OS, AppVersion: s.AppVersion,
+		Foreground: s.Foreground, Verified: s.Verified, Blocked: s.Blocked,
+	}
+}
+
+// sender puts data that operators send through the ingress.
+type sender struct{ n *Node }
+
+func (s sender) Send(ctx context.Context, r *schemas.Request) (schemas.Result, error) {
+	if !s.n.running.Load() {
+		return schemas.Result{}, errStarting
+	}
+	return s.n.ingress.Push(ctx, r)
+}

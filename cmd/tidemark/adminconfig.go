@@ -1,0 +1,201 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/url"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/tidemarkio/tidemark/connectors/console"
+	"github.com/tidemarkio/tidemark/topology/registry"
+	"github.com/tidemarkio/tidemark/topology/registry/configfile"
+)
+
+func instanceCommand() *cobra.Command {
+	var description string
+	return group("instance", "Instances: one app in one environment each",
+		apiCommand{use: "list", short: "List instances", args: cobra.NoArgs, method: "GET", path: fixed("/instances")},
+		apiCommand{use: "show ID", short: "Show an instance", args: cobra.ExactArgs(1), method: "GET",
+			path: func(a []string) string { return path("instances", a[0]) }},
+		apiCommand{use: "create ID", short: "Make an instance", example: "  tidemark instance create demo_APP1 --description 'the demo'", args: cobra.ExactArgs(1), method: "POST",
+			path: fixed("/instances"), show: showChange,
+			body: func(a []string) (any, error) {
+				return registry.CreateInstance{ID: a[0], Description: description}, nil
+			},
+			flags: func(c *cobra.Command) { c.Flags().StringVar(&description, "description", "", "for people") }},
+		apiCommand{use: "delete ID", short: "Remove an instance that has no configs", args: cobra.ExactArgs(1), method: "DELETE",
+			path: func(a []string) string { return path("instances", a[0]) }, show: showChange},
+	)
+}
+
+// syncFlags are a sync config's fields.
+type syncFlags struct {
+	scope, target, description, mode string
+	multi, transient, consistency    bool
+	threshold                        int64
+}
+
+func (f *syncFlags) add(c *cobra.Command) {
+	fl := c.Flags()
+	fl.StringVar(&f.scope, "scope", "specified", "specified or global")
+	fl.StringVar(&f.target, "target", "user", "user or device")
+	fl.StringVar(&f.description, "description", "", "for people")
+	fl.BoolVar(&f.multi, "multi-device", false, "every device of a user gets everything")
+	fl.BoolVar(&f.transient, "transient", false, "keep nothing: only who is online gets it")
+	fl.BoolVar(&f.consistency, "consistency", false, "push only to users that the tenant called valid")
+	fl.StringVar(&f.mode, "repush", "", "what of a backlog is pushed: queue (all) or threshold (the newest)")
+	fl.Int64Var(&f.threshold, "threshold", 0, "how many, with --repush threshold")
+}
+
+func (f *syncFlags) config(biz string) configfile.Sync {
+	persistent := !f.transient
+	s := configfile.Sync{BizType: biz, Scope: f.scope, Target: f.target, Persistent: &persistent, Consistency: &f.consistency, Description: &f.description}
+	if f.scope != "global" {
+		s.MultiDevice = &f.multi
+	}
+	if f.mode != "" {
+		s.Repush = &configfile.Repush{Mode: f.mode, Threshold: f.threshold}
+	}
+	return s
+}
+
+func syncCommand() *cobra.Command {
+	var f syncFlags
+	one := func(a []string) string { return path("instances", a[0], "sync", a[1]) }
+	return group("sync", "Sync configs: the businesses of an instance",
+		apiCommand{use: "list INSTANCE", short: "List an instance's configs", args: cobra.ExactArgs(1), method: "GET",
+			path: func(a []string) string { return path("instances", a[0], "sync") }},
+		apiCommand{use: "show INSTANCE BIZ", short: "Show a config", args: cobra.ExactArgs(2), method: "GET", path: one},
+		apiCommand{use: "create INSTANCE BIZ", short: "Make a config; it is online at once", args: cobra.ExactArgs(2), method: "POST",
+			example: `  tidemark sync create demo_APP1 UCHAT --multi-device --repush threshold --threshold 100
+  tidemark sync create demo_APP1 NOTICE --scope global`,
+			path: func(a []string) string { return path("instances", a[0], "sync") }, show: showChange, flags: f.add,
+			body: func(a []string) (any, error) { return f.config(a[1]), nil }},
+		apiCommand{use: "online INSTANCE BIZ", short: "Take a config online", args: cobra.ExactArgs(2), method: "POST",
+			path: func(a []string) string { return one(a) + "/online" }, show: showChange},
+		apiCommand{use: "offline INSTANCE BIZ", short: "Take a config offline: sends are refused and pushes pause", args: cobra.ExactArgs(2), method: "POST",
+			path: func(a []string) string { return one(a) + "/offline" }, show: showChange},
+		apiCommand{use: "delete INSTANCE BIZ", short: "Remove a config that is offline", args: cobra.ExactArgs(2), method: "DELETE", path: one, show: showChange},
+	)
+}
+
+func keyCommand() *cobra.Command {
+	var form console.KeyForm
+	var client bool
+	var retire time.Duration
+	return group("key", "API keys (a tenant's servers) and client keys (its apps)",
+		apiCommand{use: "list INSTANCE", short: "List keys: when made, when last used", args: cobra.ExactArgs(1), method: "GET",
+			path: func(a []string) string { return path("instances", a[0], "keys") }},
+		apiCommand{use: "create INSTANCE", short: "Make a key and print its secret, once", args: cobra.ExactArgs(1), method: "POST",
+			example: `  tidemark key create demo_APP1 --label billing
+  tidemark key create demo_APP1 --client --retire 24h      # rotate: the others open for a day still`,
+			path: func(a []string) string { return path("instances", a[0], "keys") }, show: showKey,
+			body: func([]string) (any, error) {
+				form.For, form.RetireSeconds = registry.APIKey, int64(retire.Seconds())
+				if client {
+					form.For = registry.ClientKey
+				}
+				return form, nil
+			},
+			flags: func(c *cobra.Command) {
+				c.Flags().BoolVar(&client, "client", false, "a client key; default: an API key")
+				c.Flags().StringVar(&form.Label, "label", "", "for people")
+				c.Flags().DurationVar(&retire, "retire", 0, "rotate: the kind's other keys open for so long still; 0: they stay")
+			}},
+		apiCommand{use: "revoke INSTANCE api|client KEYID", short: "Revoke a key at once", args: cobra.ExactArgs(3), method: "DELETE",
+			path: func(a []string) string { return path("instances", a[0], "keys", a[1], a[2]) }, show: showChange},
+	)
+}
+
+// showKey prints the secret alone on standard output, for scripts to take.
+func showKey(w io.Writer, b []byte) error {
+	var k console.NewKey
+	if err := json.Unmarshal(b, &k); err != nil {
+		return fmt.Errorf("read the answer: %w", err)
+	}
+	_, err := fmt.Fprintln(w, k.Secret)
+	return err
+}
+
+func userCommand() *cobra.Command {
+	var form console.UserForm
+	var role string
+	yes, no := true, false
+	one := func(a []string) string { return path("users", a[0]) }
+	roleFlag := func(c *cobra.Command) { c.Flags().StringVar(&role, "role", "viewer", "viewer, operator or admin") }
+	switched := func(use, short string, disabled *bool) apiCommand {
+		return apiCommand{use: use, short: short, args: cobra.ExactArgs(1), method: "PUT", path: one, show: showChange,
+			body: func([]string) (any, error) { return console.UserForm{Disabled: disabled}, nil }}
+	}
+	return group("user", "Console users",
+		apiCommand{use: "list", short: "List users", args: cobra.NoArgs, method: "GET", path: fixed("/users")},
+		apiCommand{use: "create NAME", short: "Make a user; the password is read from standard input", args: cobra.ExactArgs(1), method: "POST",
+			example: "  tidemark user create ann --role operator < password.txt", path: fixed("/users"), show: showChange, flags: roleFlag,
+			body: func(a []string) (_ any, err error) {
+				form.Name, form.Role = a[0], registry.Role(role)
+				form.Password, err = secretLine("TIDEMARK_USER_PASSWORD")
+				return form, err
+			}},
+		apiCommand{use: "role NAME ROLE", short: "Give a user another role; ends their sessions", args: cobra.ExactArgs(2), method: "PUT", path: one, show: showChange,
+			body: func(a []string) (any, error) { return console.UserForm{Role: registry.Role(a[1])}, nil }},
+		apiCommand{use: "password NAME", short: "Give a user another password; ends their sessions", args: cobra.ExactArgs(1), method: "PUT", path: one, show: showChange,
+			body: func([]string) (any, error) {
+				p, err := secretLine("TIDEMARK_USER_PASSWORD")
+				return console.UserForm{Password: p}, err
+			}},
+		switched("disable NAME", "Disable a user; ends their sessions", &yes),
+		switched("enable NAME", "Enable a user again", &no),
+		apiCommand{use: "delete NAME", short: "Remove a user", args: cobra.ExactArgs(1), method: "DELETE", path: one, show: showChange},
+	)
+}
+
+func signatureCommand() *cobra.Command {
+	put := func(use, short string, on bool) apiCommand {
+		return apiCommand{use: use, short: short, args: cobra.NoArgs, method: "PUT", path: fixed("/service/signature"), show: showChange,
+			body: func([]string) (any, error) { return map[string]bool{"on": on}, nil }}
+	}
+	return group("signature", "The check of request signatures, for the whole service",
+		apiCommand{use: "show", short: "Say whether it is on", args: cobra.NoArgs, method: "GET", path: fixed("/service/signature")},
+		put("on", "Switch it on: unsigned calls are refused", true), put("off", "Switch it off", false),
+	)
+}
+
+func auditCommand() *cobra.Command {
+	var actions []string
+	values := map[string]*string{}
+	query := func([]string) string {
+		q := url.Values{"action": actions}
+		for name, v := range values {
+			if *v != "" {
+				q.Set(name, *v)
+			}
+		}
+		return "?" + q.Encode()
+	}
+	filters := func(c *cobra.Command) {
+		for name, meaning := range map[string]string{
+			"actor": "who", "from": "a date or time, inclusive; default 7 days ago", "to": "the same", "instanceId": "about which instance",
+			"name": "about which object", "before": "only records before this seq", "limit": "at most 1000",
+		} {
+			if values[name] == nil {
+				values[name] = new(string)
+			}
+			c.Flags().StringVar(values[name], name, "", meaning)
+		}
+		c.Flags().StringSliceVar(&actions, "action", nil, "which actions; see audit actions")
+	}
+	export := func(c *cobra.Command) {
+		filters(c)
+		values["format"] = c.Flags().String("format", "ndjson", "ndjson or csv")
+	}
+	return group("audit", "Operation records: who did what, when, from where",
+		apiCommand{use: "list", short: "List records, newest first", example: "  tidemark audit list --action config.modify --from 2024-04-01 --to 2024-04-10", args: cobra.NoArgs, method: "GET",
+			path: func(a []string) string { return "/audit" + query(a) }, flags: filters},
+		apiCommand{use: "export", short: "Print records as NDJSON or CSV", example: "  tidemark audit export --format csv --from 2024-04-01 > audit.csv", args: cobra.NoArgs, method: "GET",
+			path: func(a []string) string { return "/audit/export" + query(a) }, flags: export, show: showRaw},
+		apiCommand{use: "actions", short: "List the actions that there are", args: cobra.NoArgs, method: "GET", path: fixed("/actions")},
+	)
+}

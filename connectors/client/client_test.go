@@ -40,7 +40,7 @@ func TestEntriesComeOnceAndInOrderOverReconnects(t *testing.T) {
 			{text: ":ok\n\n" + event("A", 0, 2, 1, 2) + event("B", 0, 1, 1) + whole[:len(whole)-1]}, // the blank line is missing: half an event
 			{status: http.StatusServiceUnavailable},
 			{text: event("A", 0, 4, 1, 2, 3, 4) + event("A", 0, 2, 1, 2) + event("B", 1, 5)}, // repeats, and a range without entries
-			{text: event("A", 4, 5, 5) + event("B", 5, 6, 6)}, // where it would go on, had the repeats moved nothing back
+			{text: event("A", 4, 5, 5) + event("B", 5, 6, 6)},                                // where it would go on, had the repeats moved nothing back
 		}}
 		var got []string
 		c := scripted(t, s, nil)

@@ -49,7 +49,13 @@ func (p *play) receive(_ context.Context, e client.Event) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for _, op := range e.Ops {
-		if at, ok := p.sent[op.ThirdMsgID]; ok {
+		at, ok := p.due[op.ThirdMsgID]
+		switch {
+		case !ok: // an earlier play's
+		case p.arrived[op.ThirdMsgID]:
+			p.report.Repeated++
+		default:
+			p.arrived[op.ThirdMsgID] = true
 			p.report.received(now.Sub(at))
 		}
 	}

@@ -10,7 +10,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/schollz/progressbar/v3"
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/tidemarkio/tidemark/cmd/node/flights"
@@ -37,6 +36,8 @@ type Config struct {
 	Clients int
 	// PerSecond is the pace; default 500 requests a second.
 	PerSecond int
+	// Events ends the day after so many; default: the whole day.
+	Events int
 	// Run is appended to every thirdMsgId, so that a second play is not all
 	// duplicates; empty: the day as it is.
 	Run string
@@ -58,12 +59,15 @@ func Play(ctx context.Context, cfg Config) (*Report, error) {
 	if err != nil {
 		return nil, err
 	}
+	if cfg.Events > 0 {
+		events = events[:min(cfg.Events, len(events))]
+	}
 	for i := range events {
 		events[i].Request.ThirdMsgID += cfg.Run
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	p := &play{cfg: cfg, events: events, report: newReport(), sent: make(map[string]time.Time)}
+	p := &play{cfg: cfg, events: events, report: newReport(), due: make(map[string]time.Time), arrived: make(map[string]bool)}
 	count, err := startCount(ctx, cfg)
 	if err != nil {
 		return nil, err
@@ -92,27 +96,32 @@ type play struct {
 
 	mu       sync.Mutex
 	report   *Report
-	sent     map[string]time.Time // thirdMsgId → when it was sent
+	due      map[string]time.Time // thirdMsgId → when it was first due
+	arrived  map[string]bool      // thirdMsgIds that a listener has
 	expected int                  // pushes that listeners should have had
+}
+
+// dueEvent is an event and when it is to be sent.
+type dueEvent struct {
+	*flights.Event
+	at time.Time
 }
 
 // send writes all events, each target's in order: a target has one sender and
 // one door.
 func (p *play) send(ctx context.Context) error {
-	bar := progressbar.NewOptions(len(p.events), progressbar.OptionSetWriter(p.cfg.Out), progressbar.OptionSetWidth(30),
-		progressbar.OptionSetDescription("playing "+flights.Date), progressbar.OptionShowCount(), progressbar.OptionShowIts(),
-		progressbar.OptionSetItsString("requests"), progressbar.OptionSetPredictTime(true), progressbar.OptionThrottle(100*time.Millisecond))
+	bar := newProgress(p.cfg.Out, len(p.events))
 	kafka, err := newKafkaDoor(p.cfg)
 	if err != nil {
 		return err
 	}
 	defer kafka.close()
 	doors := []door{newHTTPDoor(p.cfg), kafka}
-	lanes := make([]chan *flights.Event, senders)
+	lanes := make([]chan dueEvent, senders)
 	errs := make(chan error, senders)
 	var wg sync.WaitGroup
 	for i := range lanes {
-		lanes[i] = make(chan *flights.Event, 64)
+		lanes[i] = make(chan dueEvent, 64)
 		wg.Go(func() { errs <- p.lane(ctx, doors[i%2], lanes[i], bar) })
 	}
 	err = p.pace(ctx, lanes)
@@ -124,12 +133,12 @@ func (p *play) send(ctx context.Context) error {
 	for e := range errs {
 		err = errors.Join(err, e)
 	}
-	fmt.Fprintln(p.cfg.Out)
+	bar.end()
 	return err
 }
 
 // pace hands the events to their lanes at the configured rate.
-func (p *play) pace(ctx context.Context, lanes []chan *flights.Event) error {
+func (p *play) pace(ctx context.Context, lanes []chan dueEvent) error {
 	began := time.Now()
 	for i := range p.events {
 		due := began.Add(time.Duration(i) * time.Second / time.Duration(p.cfg.PerSecond))
@@ -140,7 +149,7 @@ func (p *play) pace(ctx context.Context, lanes []chan *flights.Event) error {
 			case <-time.After(wait):
 			}
 		}
-		e := &p.events[i]
+		e := dueEvent{&p.events[i], due}
 		h := fnv.New32a()
 		h.Write([]byte(e.Request.Key())) //nolint:errcheck // never fails
 		select {
@@ -159,32 +168,32 @@ type door interface {
 	send(ctx context.Context, e *flights.Event) (code string, err error)
 }
 
-func (p *play) lane(ctx context.Context, d door, events <-chan *flights.Event, bar *progressbar.ProgressBar) error {
+func (p *play) lane(ctx context.Context, d door, events <-chan dueEvent, bar progress) error {
 	var failed error
 	for e := range events {
 		if failed != nil {
 			continue // let the pacer finish
 		}
-		began := time.Now()
-		p.note(e, began)
-		code, err := d.send(ctx, e)
+		p.note(e)
+		code, err := d.send(ctx, e.Event)
 		if err != nil {
 			failed = fmt.Errorf("%s door: %w", d.name(), err)
 			continue
 		}
 		p.mu.Lock()
-		p.report.answered(d.name(), code, time.Since(began))
+		p.report.answered(d.name(), code, time.Since(e.at))
 		p.mu.Unlock()
-		bar.Add(1) //nolint:errcheck // a bar that cannot be drawn stops nothing
+		bar.add()
 	}
 	return failed
 }
 
-// note remembers when a request was first sent.
-func (p *play) note(e *flights.Event, at time.Time) {
+// note remembers when a request was first due: a wait in its lane is part of
+// how long it took.
+func (p *play) note(e dueEvent) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if _, ok := p.sent[e.Request.ThirdMsgID]; !ok {
-		p.sent[e.Request.ThirdMsgID] = at
+	if _, ok := p.due[e.Request.ThirdMsgID]; !ok {
+		p.due[e.Request.ThirdMsgID] = e.at
 	}
 }

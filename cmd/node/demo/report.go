@@ -17,12 +17,13 @@ type Report struct {
 	Codes    map[string]int // answers of the HTTP door
 	Entries  int            // added to the oplog, as an independent reader counts
 	Clients  int
-	Received int // pushes at clients
+	Received int // pushes at clients, repeats not counted
+	Repeated int // pushes that a client got more than once: none, if all is well
 	Missing  int // pushes that should have arrived and did not
 	Took     time.Duration
 
-	answers *hdrhistogram.Histogram // µs, HTTP call → answer
-	pushes  *hdrhistogram.Histogram // µs, request sent → at the client
+	answers *hdrhistogram.Histogram // µs, HTTP call due → answer
+	pushes  *hdrhistogram.Histogram // µs, request due → at the client
 }
 
 func newReport() *Report {
@@ -53,7 +54,8 @@ func (r *Report) Total() (n int) {
 	return n
 }
 
-// Duplicates is how many requests made no entry.
+// Duplicates is how many requests made no entry: the oplog topic does not have
+// them, whatever the doors answered.
 func (r *Report) Duplicates() int { return r.Total() - r.Entries }
 
 // Print writes the table.
@@ -62,7 +64,7 @@ func (r *Report) Print(w io.Writer) error {
 	fmt.Fprintf(tw, "requests\t%d\t%d over HTTP, %d straight to Kafka, in %s\n", r.Total(), r.Requests["HTTP"], r.Requests["Kafka"], r.Took.Round(100*time.Millisecond))
 	fmt.Fprintf(tw, "oplogs\t%d\tas a reader of the oplog topic counts them\n", r.Entries)
 	fmt.Fprintf(tw, "duplicates\t%d\tsent twice, stored once\n", r.Duplicates())
-	fmt.Fprintf(tw, "pushes\t%d\tat %d clients; missing: %d\n", r.Received, r.Clients, max(0, r.Missing))
+	fmt.Fprintf(tw, "pushes\t%d\tat %d clients; missing: %d, more than once: %d\n", r.Received, r.Clients, r.Missing, r.Repeated)
 	for _, code := range slices.Sorted(maps.Keys(r.Codes)) {
 		fmt.Fprintf(tw, "  %s\t%d\tHTTP answers\n", code, r.Codes[code])
 	}
@@ -70,7 +72,7 @@ func (r *Report) Print(w io.Writer) error {
 	for _, l := range []struct {
 		h    *hdrhistogram.Histogram
 		what string
-	}{{r.answers, "HTTP call → answer (the oplog has it)"}, {r.pushes, "request sent → at the client"}} {
+	}{{r.answers, "HTTP call due → answer (the oplog has it)"}, {r.pushes, "request due → at the client"}} {
 		fmt.Fprintf(tw, "%s\t%s\t%s\t%s\t%s\n", ms(l.h.ValueAtQuantile(50)), ms(l.h.ValueAtQuantile(90)), ms(l.h.ValueAtQuantile(99)), ms(l.h.Max()), l.what)
 	}
 	return tw.Flush()

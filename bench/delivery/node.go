@@ -120,7 +120,7 @@ func freeAddresses(count int) ([]string, error) {
 		if err != nil {
 			return nil, fmt.Errorf("find a free port: %w", err)
 		}
-		defer l.Close() // all are held until the last is found
+		defer l.Close() //nolint:errcheck // nothing was accepted; all are held until the last is found
 		found = append(found, l.Addr().String())
 	}
 	return found, nil

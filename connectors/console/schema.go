@@ -85,14 +85,13 @@ func (s *shapes) object(t reflect.Type) map[string]any {
 
 func (s *shapes) fields(t reflect.Type) map[string]any {
 	properties, required := map[string]any{}, []string{}
-	for _, f := range reflect.VisibleFields(t) {
+	for _, f := range jsonFields(t) {
 		name, rest, _ := strings.Cut(f.Tag.Get("json"), ",")
-		inline := f.Anonymous && name == ""
-		if !f.IsExported() || name == "-" || inline || hidden(t, f) {
-			continue
-		}
 		if name == "" {
 			name = f.Name
+		}
+		if properties[name] != nil {
+			continue // an outer field hides an inner one
 		}
 		properties[name] = s.shape(f.Type)
 		if !strings.Contains(rest, "omit") && f.Type.Kind() != reflect.Pointer {
@@ -106,14 +105,24 @@ func (s *shapes) fields(t reflect.Type) map[string]any {
 	return shape
 }
 
-// hidden reports whether a promoted field is under an embedded field that has a
-// name of its own in JSON.
-func hidden(t reflect.Type, f reflect.StructField) bool {
-	for i := 1; i < len(f.Index); i++ {
-		outer := t.FieldByIndex(f.Index[:i])
-		if name, _, _ := strings.Cut(outer.Tag.Get("json"), ","); name != "" {
-			return true
+// jsonFields lists a struct's fields as encoding/json sees them, those of
+// embedded structs last.
+func jsonFields(t reflect.Type) (fields []reflect.StructField) {
+	var inner []reflect.StructField
+	for i := range t.NumField() {
+		f := t.Field(i)
+		name, _, _ := strings.Cut(f.Tag.Get("json"), ",")
+		switch {
+		case name == "-":
+		case f.Anonymous && name == "":
+			embedded := f.Type
+			if embedded.Kind() == reflect.Pointer {
+				embedded = embedded.Elem()
+			}
+			inner = append(inner, jsonFields(embedded)...)
+		case f.IsExported():
+			fields = append(fields, f)
 		}
 	}
-	return false
+	return append(fields, inner...)
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/tidemarkio/tidemark/connectors/console"
+	"github.com/tidemarkio/tidemark/connectors/tenant"
 	"github.com/tidemarkio/tidemark/topology"
 )
 
@@ -56,6 +57,11 @@ type Config struct {
 	// for a proxy in front that ends TLS.
 	PublicPlaintext bool
 
+	// DeviceCredentials is what devices have to show: off, issue (default: the
+	// first connect gets a credential, a wrong one is refused, none is let in)
+	// or require (none is refused too, once one was issued).
+	DeviceCredentials tenant.Mode
+
 	// CacheBytes is for the blocks of all stores; default as in package state.
 	CacheBytes int64
 	// MemoryBudget refuses to start when the stores may need more; 0: no
@@ -82,6 +88,9 @@ func (c *Config) setDefaults() {
 			*d.to = d.value
 		}
 	}
+	if c.DeviceCredentials == "" {
+		c.DeviceCredentials = tenant.Issue
+	}
 	if c.Log == nil {
 		c.Log = slog.Default()
 	}
@@ -98,7 +107,7 @@ func (c *Config) Validate() error {
 	if !c.PublicPlaintext && (!loopback(c.HTTP) || !loopback(c.Admin)) {
 		return fmt.Errorf("plaintext HTTP on %s or %s would leave this machine: listen on loopback behind a proxy that ends TLS, or say --plaintext", c.HTTP, c.Admin)
 	}
-	return nil
+	return c.DeviceCredentials.Check()
 }
 
 func loopback(address string) bool {

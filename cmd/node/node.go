@@ -50,6 +50,7 @@ type Node struct {
 	tasks     *runtime.Runtime
 	ingress   *ingress.Server
 	edge      *edge.Server
+	clients   *clients    // who they are
 	running   atomic.Bool // all of these are set
 	stopping  atomic.Bool
 }
@@ -221,10 +222,14 @@ func (n *Node) startDoors(_ context.Context, p *parts) (err error) {
 	if err != nil {
 		return err
 	}
+	if n.clients, err = n.openClients(); err != nil {
+		return err
+	}
 	changed := make(chan struct{}, 1)
 	n.edge, err = edge.New(edge.Config{
 		Client: n.client, Topology: n.topo, Shared: n.shared, Dir: n.cfg.dir("state"),
 		Settings: n.settings, SettingsChanged: changed, Authenticate: n.authenticate,
+		ValidateSession: n.clients.validateSession, AdmitUser: n.clients.admitUser, AdmitDevice: n.clients.devices.Admit,
 		Native: native, PublicAddress: n.public.Addr().String(), NativeAddress: n.native.Addr().String(),
 		Log: n.cfg.Log, Metrics: n.metrics,
 	})
@@ -290,6 +295,9 @@ func (n *Node) Ready() error {
 
 func (n *Node) close() error {
 	var errs []error
+	if n.clients != nil {
+		errs = append(errs, n.clients.close())
+	}
 	if n.shared != nil {
 		errs = append(errs, n.shared.Close())
 	}

@@ -13,6 +13,7 @@ import (
 	"github.com/tidemarkio/tidemark/cmd/node"
 	"github.com/tidemarkio/tidemark/cmd/node/demo"
 	"github.com/tidemarkio/tidemark/cmd/node/flights"
+	"github.com/tidemarkio/tidemark/connectors/tenant"
 	"github.com/tidemarkio/tidemark/topology"
 )
 
@@ -52,6 +53,7 @@ can use it; --brokers uses a Kafka of yours instead.`,
 	fl.StringVar(&f.brokers, "brokers", "", "use this Kafka instead, host:port,...")
 	fl.IntVar(&f.portBase, "port-base", -1, "0: take free ports for all doors and print them; n: n for HTTP, n+1 admin, n+2 native, n+3 Kafka")
 	fl.StringVar(&f.node.AdminToken, "admin-token", os.Getenv("TIDEMARK_ADMIN_TOKEN"), "asked of every call of the admin API; default $TIDEMARK_ADMIN_TOKEN, empty: open on loopback")
+	fl.StringVar((*string)(&f.node.DeviceCredentials), "device-credentials", string(tenant.Issue), "off, issue (refuse wrong ones), or require (refuse devices without theirs too)")
 	fl.BoolVar(&f.node.Fsync, "fsync", false, "embedded broker: survive a power cut, not only kill -9; slower")
 	fl.BoolVar(&f.node.PublicPlaintext, "plaintext", false, "allow plaintext HTTP on other addresses than loopback (behind a proxy that ends TLS)")
 	fl.Int64Var(&f.node.MemoryBudget, "memory-budget", 0, "refuse to start when the stores may need more bytes; 0: no budget")

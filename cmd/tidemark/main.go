@@ -48,7 +48,7 @@ Start with:
 		SilenceErrors: true,
 	}
 	cmd.AddCommand(devCommand(), processorCommand(), sendCommand(), listenCommand(), configCommand(), statusCommand(), topologyCommand(), stateCommand(), simCommand(),
-		instanceCommand(), syncCommand(), keyCommand(), userCommand(), signatureCommand(), auditCommand(), statsCommand(), sendTestCommand(), tailCommand(), versionCommand())
+		instanceCommand(), syncCommand(), keyCommand(), userCommand(), signatureCommand(), auditCommand(), statsCommand(), sendTestCommand(), tailCommand(), mockTenantCommand(), versionCommand())
 	return cmd
 }
 

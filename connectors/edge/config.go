@@ -29,7 +29,7 @@ const (
 	DefaultStallTimeout    = 90 * time.Second
 	DefaultHelloTimeout    = 5 * time.Second
 	DefaultAckTimeout      = 10 * time.Second
-	DefaultValidateTimeout = 5 * time.Second
+	DefaultValidateTimeout = 3 * time.Second
 	DefaultDrainSpread     = 5 * time.Second
 
 	// LeaseEvery and LeaseLength: an edge says every so often that its
@@ -55,8 +55,11 @@ const (
 	// backlogMax is how many clients may wait for a flusher before the topics
 	// are read on: what is not read yet waits in Kafka, not in memory.
 	backlogMax = 8192
-	// validationsMax bounds calls of Config.ValidateSession under way.
-	validationsMax = 256
+	// validationsMax bounds calls of Config.ValidateSession under way for one
+	// instance: a tenant that does not answer makes no other one wait.
+	validationsMax = 64
+	// tokenBytesMax bounds a sessionId that is a token (JWT).
+	tokenBytesMax = 4 << 10
 	// sweepKeys is how many keys a sweep looks at each second.
 	sweepKeys = 2000
 	// flushQuietEvery is how often a quiet view is asked to flush.
@@ -95,6 +98,11 @@ type Config struct {
 	// counts as not valid. Nil: nobody is asked, and businesses with the
 	// consistency switch are not pushed.
 	ValidateSession func(ctx context.Context, l Login) (valid bool, err error)
+	// AdmitUser checks the proof that a client is its user: the token is in
+	// SessionID. It is called before a user is bound, with a time-out in its
+	// context. An error refuses the client, which is told its text. Nil: clients
+	// are who they say.
+	AdmitUser func(ctx context.Context, l Login) error
 	// AdmitDevice checks a device's credential, or issues one at its first
 	// connect. An error refuses the device. Nil: devices are what they say.
 	AdmitDevice func(ctx context.Context, instanceID, deviceID, credential string) (issued string, err error)
@@ -131,7 +139,7 @@ type Config struct {
 	HelloTimeout time.Duration
 	// AckTimeout is how long POST /sync/ack waits for the acks topic; default 10 s.
 	AckTimeout time.Duration
-	// ValidateTimeout bounds a call of ValidateSession; default 5 s.
+	// ValidateTimeout bounds a call of ValidateSession; default 3 s.
 	ValidateTimeout time.Duration
 	// DrainSpread is over how long clients are told to reconnect when the
 	// server stops; default 5 s.

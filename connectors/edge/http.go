@@ -76,6 +76,10 @@ const streamHeader = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nCach
 // deviceCredentialHeader carries a device's credential, both ways.
 const deviceCredentialHeader = "Tidemark-Device-Credential"
 
+// userTokenHeader carries the token that proves the user, for clients that keep
+// it out of the URL. It stands for sessionId where that is missing.
+const userTokenHeader = "Tidemark-User-Token"
+
 // handleStream is GET /sync/stream.
 func (s *Server) handleStream(w http.ResponseWriter, r *http.Request) {
 	if r.Method != http.MethodGet { // the mux takes HEAD for GET
@@ -128,6 +132,12 @@ func (s *Server) streamHello(w http.ResponseWriter, r *http.Request) (h *hello, 
 	if bad := asBadField(err); bad != nil {
 		s.metrics.refused.WithLabelValues(refusedBad).Inc()
 		s.failField(w, bad)
+		return nil, "", false
+	}
+	if err := s.admitUser(&h.identity, r.Header.Get(userTokenHeader)); err != nil {
+		s.metrics.refused.WithLabelValues(refusedUnauthorized).Inc()
+		w.Header().Set("WWW-Authenticate", `Bearer realm="tidemark user"`)
+		fail(w, http.StatusUnauthorized, err.Error())
 		return nil, "", false
 	}
 	issued, err = s.admitDevice(h.identity.InstanceID, h.identity.DeviceID, r.Header.Get(deviceCredentialHeader))

@@ -101,7 +101,7 @@ func (h *hello) check() (field, why string) {
 		{"instanceId", id.InstanceID, schemas.MaxInstanceID, true},
 		{"deviceId", id.DeviceID, schemas.MaxDeviceID, true},
 		{"userId", id.UserID, schemas.MaxLinkToken, false},
-		{"sessionId", id.SessionID, schemas.MaxSessionID, false},
+		{"sessionId", id.SessionID, sessionMax(id.SessionID), false},
 		{"os", id.OS, schemas.MaxOSType, false},
 		{"appVersion", id.AppVersion, schemas.MaxVersion, false},
 	} {
@@ -116,6 +116,15 @@ func (h *hello) check() (field, why string) {
 		return "biz", "it is required: name the businesses to follow, with commas between"
 	}
 	return checkInterests(h.biz)
+}
+
+// sessionMax is how long a sessionId may be: a token in the form of a JWT takes
+// more room than an id.
+func sessionMax(sessionID string) int {
+	if strings.HasPrefix(sessionID, "eyJ") && strings.Count(sessionID, ".") == 2 {
+		return tokenBytesMax
+	}
+	return schemas.MaxSessionID
 }
 
 // checkName looks at one string.

@@ -43,7 +43,7 @@ type Server struct {
 	sessions   atomic.Uint64          // counts sessions, for their names
 	live       atomic.Int64           // connections
 	handshakes atomic.Int64
-	validating chan struct{} // capacity validationsMax
+	validating sync.Map // instance to chan struct{} of capacity validationsMax
 
 	running  sync.WaitGroup // of what spawn started
 	draining atomic.Bool
@@ -57,9 +57,8 @@ func New(cfg Config) (*Server, error) {
 	}
 	s := &Server{
 		cfg: cfg, log: cfg.Log.With("edge", cfg.EdgeID), metrics: newMetrics(),
-		hub:        hub{devices: make(map[deviceKey]*client)},
-		users:      users{online: make(map[userKey][]*client), at: make(map[*client]userKey)},
-		validating: make(chan struct{}, validationsMax),
+		hub:   hub{devices: make(map[deviceKey]*client)},
+		users: users{online: make(map[userKey][]*client), at: make(map[*client]userKey)},
 	}
 	s.acks = acks{s}
 	s.presence = newPresence(s, cfg.Topology.Partitions)
@@ -387,8 +386,12 @@ func (c *client) loggedIn() {
 
 // validate asks the tenant. What comes too late for another login is dropped.
 func (c *client) validate(login int, l Login) {
-	c.s.validating <- struct{}{}
-	defer func() { <-c.s.validating }()
+	room, ok := c.s.validating.Load(l.InstanceID)
+	if !ok {
+		room, _ = c.s.validating.LoadOrStore(l.InstanceID, make(chan struct{}, validationsMax))
+	}
+	room.(chan struct{}) <- struct{}{}
+	defer func() { <-room.(chan struct{}) }()
 	ctx, cancel := context.WithTimeout(context.Background(), c.s.cfg.ValidateTimeout)
 	defer cancel()
 	valid, err := c.s.cfg.ValidateSession(ctx, l)

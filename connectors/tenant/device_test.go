@@ -3,8 +3,10 @@ package tenant
 import (
 	"errors"
 	"fmt"
+	"runtime"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"golang.org/x/sync/errgroup"
@@ -84,11 +86,11 @@ func TestDeviceCredential(t *testing.T) {
 		if mode == Require {
 			missing = ErrMissingCredential
 		}
-		if again := admit(t, d, "i", "d1", mine, nil); again != "" {
-			t.Error("issued again to its owner")
-		}
 		if got := admit(t, d, "i", "d1", "", missing); got != "" {
 			t.Error("issued to somebody else")
+		}
+		if again := admit(t, d, "i", "d1", mine, nil); again != "" {
+			t.Error("issued again to its owner")
 		}
 		admit(t, d, "i", "d1", mine[:42], ErrWrongCredential)
 		admit(t, d, "i", "d1", mine+"x", ErrWrongCredential)
@@ -145,5 +147,42 @@ func TestMode(t *testing.T) {
 		if err := m.Check(); (err == nil) != ok {
 			t.Errorf("%q: %v", m, err)
 		}
+	}
+}
+
+// Who comes while the first connect is being written is not the first.
+func TestSecondWhileFirstIsWritten(t *testing.T) {
+	r := newRegistrar(t)
+	d := r.open(Require, schemas.ClusterKey{1})
+	defer r.close(d)
+	d.writing.Lock()
+	var g errgroup.Group
+	g.Go(func() error {
+		if credential, err := d.Admit(t.Context(), "i", "d1", ""); err != nil || credential == "" {
+			return fmt.Errorf("the first: %q, %w", credential, err)
+		}
+		return nil
+	})
+	for pending := 0; pending == 0; runtime.Gosched() {
+		d.mu.Lock()
+		pending = len(d.pending)
+		d.mu.Unlock()
+	}
+	second := make(chan error, 1)
+	go func() {
+		_, err := d.Admit(t.Context(), "i", "d1", "")
+		second <- err
+	}()
+	select {
+	case err := <-second:
+		if !errors.Is(err, ErrMissingCredential) {
+			t.Errorf("the second: %v", err)
+		}
+	case <-time.After(10 * time.Second):
+		t.Error("the second waits for the first")
+	}
+	d.writing.Unlock()
+	if err := g.Wait(); err != nil {
+		t.Error(err)
 	}
 }

@@ -79,6 +79,11 @@ func TestTokens(t *testing.T) {
 	hs := &registry.JWT{Algorithms: []string{"HS256"}, Secret: secret, Issuer: "https://tenant", Audience: "tidemark"}
 	rs := &registry.JWT{Algorithms: []string{"RS256"}, PublicKey: pemOf(t, &r.PublicKey)}
 	es := &registry.JWT{Algorithms: []string{"ES256"}, PublicKey: pemOf(t, &e.PublicKey)}
+	small, err := rsa.GenerateKey(rand.Reader, rsaBitsMin/2)
+	if err != nil {
+		t.Fatal(err)
+	}
+	short := &registry.JWT{Algorithms: []string{"RS256"}, PublicKey: pemOf(t, &small.PublicKey)}
 	uid := &registry.JWT{Algorithms: []string{"HS256"}, Secret: secret, UserClaim: "uid"}
 	hmacOf := func(change jwt.MapClaims) string {
 		return signed(t, jwt.SigningMethodHS256, []byte(secret), "", change)
@@ -126,6 +131,7 @@ func TestTokens(t *testing.T) {
 		{"ES256 where RS256 is set", rs, signed(t, jwt.SigningMethodES256, e, "", nil), false},
 		{"another token's signature", hs, hmacOf(jwt.MapClaims{"x": 1})[:strings.LastIndexByte(hmacOf(jwt.MapClaims{"x": 1}), '.')] + sig, false},
 		{"no signature", hs, strings.TrimSuffix(good, sig) + ".", false},
+		{"a key that is too short", short, signed(t, jwt.SigningMethodRS256, small, "", nil), false},
 		{"missing", hs, "", false},
 		{"rubbish", hs, "a.b.c", false},
 		{"too long", hs, hmacOf(jwt.MapClaims{"x": strings.Repeat("x", TokenBytesMax)}), false},

@@ -128,7 +128,7 @@ func (c *Console) startOIDC(r *request) (any, error) {
 
 // oidcCookie is Lax: the provider's redirect must bring it along.
 func (c *Console) oidcCookie(r *request, value string, age int) {
-	http.SetCookie(r.w, &http.Cookie{
+	http.SetCookie(r.w, &http.Cookie{ //nolint:gosec // Secure wherever there is TLS; without, the door is loopback's
 		Name: oidcCookie, Value: value, Path: OIDCStart, MaxAge: age, HttpOnly: true, Secure: c.secure(r.Request), SameSite: http.SameSiteLaxMode,
 	})
 }

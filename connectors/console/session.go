@@ -164,7 +164,7 @@ func (c *Console) setSession(w http.ResponseWriter, r *http.Request, s *Session)
 		return err
 	}
 	left := time.UnixMilli(s.Began).Add(SessionMax).Sub(c.cfg.Clock())
-	http.SetCookie(w, &http.Cookie{
+	http.SetCookie(w, &http.Cookie{ //nolint:gosec // Secure wherever there is TLS; without, the door is loopback's
 		Name: c.cookieName(r), Value: value, Path: "/", MaxAge: int(max(left, time.Second).Seconds()),
 		HttpOnly: true, Secure: c.secure(r), SameSite: http.SameSiteStrictMode,
 	})

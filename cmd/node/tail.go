@@ -140,6 +140,9 @@ func (t *tailReader) history() []*console.TailEntry {
 	var entries []*console.TailEntry
 	want := t.at.Entry
 	for _, rec := range slices.Backward(t.before) {
+		if len(entries) >= t.q.Last {
+			break
+		}
 		var e schemas.Entry
 		if e.Decode(rec.Value) != nil || e.Marker() || e.RequestOffset != want {
 			continue
@@ -147,9 +150,6 @@ func (t *tailReader) history() []*console.TailEntry {
 		want = e.PrevOffset
 		if t.takes(&e) {
 			entries = append(entries, tailEntry(rec, &e))
-		}
-		if len(entries) == t.q.Last {
-			break
 		}
 	}
 	t.before = nil

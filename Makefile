@@ -27,6 +27,10 @@ test: ## run all tests that need only Go, with the race detector
 test-kafka: ## run the integration tests against a real Apache Kafka (needs Java 17 and Maven)
 	$(GO) test -tags kafka -count 1 -timeout 20m ./bench/broker ./cmd/...
 
+.PHONY: test-browser
+test-browser: ## drive the console's pages in Chromium (needs chromium; npm for axe-core)
+	$(GO) test -tags browser -count 1 -timeout 10m ./connectors/console/...
+
 .PHONY: fuzz
 fuzz: ## run every fuzz target for FUZZTIME (default 5s)
 	@set -e; for pkg in $$($(GO) list ./...); do \

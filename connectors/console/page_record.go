@@ -159,6 +159,9 @@ func (v *view) value(name string, b json.RawMessage) string {
 		if name == "scope" || name == "target" {
 			return v.Name("", s)
 		}
+		if s == "" {
+			return "–"
+		}
 		return s
 	case json.Unmarshal(b, &yes) == nil:
 		return v.YesNo(yes)

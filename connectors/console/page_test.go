@@ -9,6 +9,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/tidemarkio/tidemark/schemas"
@@ -17,11 +18,15 @@ import (
 
 // pageParts stand for the rest of a node.
 type pageParts struct {
+	mu     sync.Mutex
 	sent   []*schemas.Request
+	more   chan struct{} // closed when something is sent
 	target *Target
 }
 
 func (p *pageParts) Send(_ context.Context, r *schemas.Request) (schemas.Result, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	code := schemas.Success
 	for _, before := range p.sent {
 		if before.ThirdMsgID == r.ThirdMsgID {
@@ -29,6 +34,8 @@ func (p *pageParts) Send(_ context.Context, r *schemas.Request) (schemas.Result,
 		}
 	}
 	p.sent = append(p.sent, r)
+	close(p.more)
+	p.more = make(chan struct{})
 	return schemas.Result{Code: code, OplogID: int64(len(p.sent))}, nil
 }
 
@@ -54,19 +61,28 @@ func (p *pageParts) Follow(ctx context.Context, q TailQuery, emit func(*TailEntr
 			return err
 		}
 	}
-	for _, r := range p.sent {
-		if err := emit(&TailEntry{InstanceID: r.InstanceID, BizType: r.BizType, LinkToken: r.LinkToken, OplogID: 77, ThirdMsgID: r.ThirdMsgID, Payload: r.Payload}); err != nil {
-			return err
+	for n := 0; ; {
+		p.mu.Lock()
+		news, more := p.sent[n:], p.more
+		p.mu.Unlock()
+		for _, r := range news {
+			n++
+			if err := emit(&TailEntry{InstanceID: r.InstanceID, BizType: r.BizType, LinkToken: r.LinkToken, OplogID: int64(n), ThirdMsgID: r.ThirdMsgID, Payload: r.Payload}); err != nil {
+				return err
+			}
+		}
+		select {
+		case <-more:
+		case <-ctx.Done():
+			return ctx.Err()
 		}
 	}
-	<-ctx.Done()
-	return ctx.Err()
 }
 
 // pageDesk is a desk with an instance, a config, parts, and a role for who calls.
 func pageDesk(t *testing.T) (*desk, *pageParts, *registry.Role) {
 	t.Helper()
-	parts, role := &pageParts{}, new(registry.Role)
+	parts, role := &pageParts{more: make(chan struct{})}, new(registry.Role)
 	*role = registry.Admin
 	d := newDesk(t, func(c *Config) {
 		c.Stats, c.Sender, c.Tail, c.Live = parts, parts, parts, parts

@@ -3,10 +3,11 @@
 // # Contract
 //
 // [New] makes a console from its [Config]; [Console.Handler] is an
-// http.Handler for the admin listener. It starts no goroutine and keeps no
-// state: all of it is in the registry, which is reached through an interface
-// that the node fills in. Whoever calls is known by [Config.Authorize], and
-// what they change is in the audit under that name.
+// http.Handler for the admin listener. It starts no goroutine, and all
+// that lasts is in the registry, which is reached through an interface that the
+// node fills in (seams.go has the others). Whoever calls is known by a login
+// session or by [Config.Authorize], and what they change is in the audit under
+// that name.
 //
 // # Where to start
 //
@@ -22,4 +23,9 @@
 // An admin port that is open on loopback is still in reach of every web page in
 // a browser on that machine. So writes that come from other origins are refused,
 // and so is a Host that is not loopback.
+//
+// A login session is a signed cookie, so every node of a cluster knows it and a
+// restart ends none. A new password, another role and being disabled end it
+// everywhere; a logout ends it at once on this node only, which remembers that.
+// Failed logins are counted by each node for itself.
 package console

@@ -172,7 +172,7 @@ func (c *Console) setSession(w http.ResponseWriter, r *http.Request, s *Session)
 }
 
 func (c *Console) dropSession(w http.ResponseWriter, r *http.Request) {
-	http.SetCookie(w, &http.Cookie{
+	http.SetCookie(w, &http.Cookie{ //nolint:gosec // as above
 		Name: c.cookieName(r), Path: "/", MaxAge: -1, HttpOnly: true, Secure: c.secure(r), SameSite: http.SameSiteStrictMode,
 	})
 }

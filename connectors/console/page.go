@@ -358,7 +358,9 @@ func themeOf(r *http.Request) string {
 func (c *Console) setPreference(w http.ResponseWriter, r *http.Request) {
 	q := r.URL.Query()
 	set := func(name, value string) {
-		http.SetCookie(w, &http.Cookie{Name: name, Value: value, Path: "/", MaxAge: preferenceAge, HttpOnly: true, Secure: c.secure(r), SameSite: http.SameSiteLaxMode})
+		http.SetCookie(w, &http.Cookie{ //nolint:gosec // a language is no secret
+			Name: name, Value: value, Path: "/", MaxAge: preferenceAge, HttpOnly: true, Secure: c.secure(r), SameSite: http.SameSiteLaxMode,
+		})
 	}
 	if lang := q.Get("lang"); slices.Contains(languages, lang) {
 		set("tidemark_lang", lang)

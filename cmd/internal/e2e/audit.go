@@ -195,8 +195,9 @@ func (a *Audit) valid(q *Request) bool {
 // murmur2 is Kafka's own partitioner, as its client library has it.
 var murmur2 = kgo.StickyKeyPartitioner(nil).ForTopic("")
 
-func partitionOf(key string, n int) int {
-	return murmur2.Partition(&kgo.Record{Key: []byte(key)}, n)
+// PartitionOf is where Kafka's own partitioner puts a key.
+func PartitionOf(key string, n int) int32 {
+	return int32(murmur2.Partition(&kgo.Record{Key: []byte(key)}, n))
 }
 
 // requests checks that each request has become what it must: an entry, a
@@ -245,7 +246,7 @@ func holds(log []Record, offset int64) bool {
 func (a *Audit) accepted(t *Topics, p int, r Record, q *Request, e *Entry) {
 	k := keyOf(q)
 	first := a.once[k]
-	right := partitionOf(q.Key(), len(t.Requests))
+	right := int(PartitionOf(q.Key(), len(t.Requests)))
 	switch {
 	case first == nil:
 		a.Findings.add("I3: request %d@%d (%v) has no entry", p, r.Offset, k)

@@ -45,7 +45,7 @@ type overviewData struct {
 }
 
 func (c *Console) overviewPage(v *view) error {
-	d := overviewData{Rates: []string{"calls", "entries", "delivered", "acknowledged"}, Latency: []string{"call", "delivery"}}
+	d := overviewData{Rates: []string{"calls", "decided", "delivered", "acknowledged"}, Latency: []string{"call", "delivery", "ack"}}
 	if c.cfg.Live == nil {
 		return v.show("overview", "overview", d)
 	}

@@ -48,8 +48,8 @@ func (p *pageParts) Target(_ context.Context, instanceID, dimension, name string
 
 func (p *pageParts) Live(context.Context) (*Snapshot, error) {
 	return &Snapshot{
-		Ready: true, Rates: map[string]float64{"calls": 120, "entries": 118.5, "delivered": 97, "acknowledged": 96},
-		Latency: map[string]Latency{"call": {0.002, 0.009, 0.021, 1200}, "delivery": {0.004, 0.015, 0.04, 1100}}, Connections: 42,
+		Ready: true, Rates: map[string]float64{"calls": 120, "decided": 118.5, "delivered": 97, "acknowledged": 96},
+		Latency: map[string]Latency{"call": {0.002, 0.009, 0.021, 1200}, "delivery": {0.004, 0.015, 0.04, 1100}, "ack": {0.005, 0.02, 0.05, 1090}}, Connections: 42,
 		Partitions: []PartitionLive{{Partition: 0, State: "running", Lag: 3}, {Partition: 1, State: "parked", Lag: 9, Reason: "<b>positions are missing</b>"}},
 		Parked:     1, Quorum: QuorumLive{State: "leader", Leader: "n1", Ready: true, Members: 3, Reachable: 3, Revision: 7},
 	}, nil
@@ -160,6 +160,17 @@ func TestEveryPage(t *testing.T) {
 	for _, p := range d.c.pages() {
 		if bare := strings.TrimSuffix(p.path, "{$}"); p.get != nil && !seen[bare] {
 			t.Errorf("page %s is not tested", bare)
+		}
+	}
+}
+
+// The overview has words for all that it shows.
+func TestOverviewPage(t *testing.T) {
+	d, _, _ := pageDesk(t)
+	page := d.call("GET", "/", "").Body.String()
+	for _, want := range []string{">Calls<", ">Decided<", ">Delivered<", ">Acknowledged<", ">Acknowledgement<", `data-rate="decided">118.5<`, ">21.0<", ">3/3<", ">parked<"} {
+		if !strings.Contains(page, want) {
+			t.Errorf("no %s in %s", want, mainOf(page))
 		}
 	}
 }

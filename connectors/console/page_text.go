@@ -87,8 +87,8 @@ var texts = map[string]text{
 	"lag": {"Lag", "积压"}, "viewLag": {"View lag", "视图积压"}, "inFlight": {"In flight", "处理中"}, "state": {"State", "状态"}, "parked": {"Parked tasks", "停放任务"},
 	"quorum": {"Quorum", "仲裁"}, "leader": {"Leader", "主节点"}, "members": {"Members", "成员"}, "pending": {"Pending control records", "待发布控制记录"},
 	"ready": {"Ready", "就绪"}, "notReady": {"Not ready", "未就绪"}, "reason": {"Reason", "原因"},
-	"rate.calls": {"Calls", "调用"}, "rate.entries": {"Entries", "写入"}, "rate.delivered": {"Delivered", "下发"}, "rate.acknowledged": {"Acknowledged", "确认"},
-	"lat.call": {"Call", "调用"}, "lat.delivery": {"Delivery", "下发"},
+	"rate.calls": {"Calls", "调用"}, "rate.decided": {"Decided", "处理"}, "rate.delivered": {"Delivered", "下发"}, "rate.acknowledged": {"Acknowledged", "确认"},
+	"lat.call": {"Call", "调用"}, "lat.delivery": {"Delivery", "下发"}, "lat.ack": {"Acknowledgement", "确认"},
 
 	"last": {"Begin with the last", "起始条数"}, "follow": {"Follow", "跟踪"}, "linkToken": {"Target ID", "对象 ID"}, "snapshot": {"Show once, without following", "仅显示一次"}, "stop": {"Stop", "停止"},
 

@@ -66,20 +66,32 @@ func startProcessor(ctx context.Context, t *testing.T, b *broker.Broker, key str
 	return p
 }
 
-// ready counts the tasks that a processor has said to own since its start.
-func ready(t *testing.T, p *e2e.Node) int {
+// owners gives, per partition, the process that has said last to own its task.
+func owners(t *testing.T, nodes ...*e2e.Node) map[float64]*e2e.Node {
 	t.Helper()
-	lines, err := p.Log("task ready")
-	must(t, err)
-	return len(lines)
+	latest, owner := make(map[float64]time.Time), make(map[float64]*e2e.Node)
+	for _, n := range nodes {
+		lines, err := n.Log("task ready")
+		must(t, err)
+		for _, l := range lines {
+			p, _ := l["partition"].(float64)
+			text, _ := l["time"].(string)
+			at, err := time.Parse(time.RFC3339Nano, text)
+			must(t, err)
+			if at.After(latest[p]) {
+				latest[p], owner[p] = at, n
+			}
+		}
+	}
+	return owner
 }
 
-// takenOver waits until the processor has taken a task more than it had.
-func takenOver(ctx context.Context, t *testing.T, had int, p *e2e.Node) {
+// until polls a condition.
+func until(ctx context.Context, t *testing.T, what string, holds func() bool) {
 	t.Helper()
-	for ready(t, p) <= had {
+	for !holds() {
 		if ctx.Err() != nil {
-			t.Fatal(p.Explain(ctx.Err()))
+			t.Fatalf("waiting for %s: %v", what, ctx.Err())
 		}
 		pause(ctx, 50*time.Millisecond)
 	}
@@ -94,20 +106,30 @@ func TestZombieOwnersWriteTheSame(t *testing.T) {
 	key := filepath.Join(n.DataDir(), "cluster.key")
 	one, two := startProcessor(ctx, t, b, key), startProcessor(ctx, t, b, key)
 	l := startLoad(ctx, t, n, "zombie")
-	takenOver(ctx, t, 0, one)
-	takenOver(ctx, t, 0, two)
 	for round := range zombieRounds {
-		zombie, heir := one, two
-		if round%2 == 1 {
-			zombie, heir = two, one
-		}
-		had := ready(t, heir)
+		zombie := []*e2e.Node{one, two}[round%2]
+		var owned []float64
+		until(ctx, t, "a task of the zombie to be", func() bool {
+			for p, owner := range owners(t, n, one, two) {
+				if owner == zombie {
+					owned = append(owned, p)
+				}
+			}
+			return len(owned) > 0
+		})
 		must(t, zombie.Pause())
-		takenOver(ctx, t, had, heir)
-		pause(ctx, 300*time.Millisecond) // the heir writes what the zombie will
-		had = ready(t, zombie)
+		pause(ctx, zombieSession)
+		until(ctx, t, "others to take over", func() bool {
+			now := owners(t, n, one, two)
+			for _, p := range owned {
+				if now[p] == zombie {
+					return false
+				}
+			}
+			return true
+		})
+		pause(ctx, 300*time.Millisecond) // the heirs write what the zombie will
 		must(t, zombie.Resume())
-		takenOver(ctx, t, had, zombie) // it is given tasks again
 	}
 	asked := l.stop(t)
 	settled(ctx, t, n.Brokers(), prefix, asked)

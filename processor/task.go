@@ -82,6 +82,8 @@ type Task struct {
 	flight  flight
 	applied state.Position
 
+	duplicates int64 // decided to be repeats
+
 	out   []Output
 	slab  slab
 	batch state.Batch
@@ -138,6 +140,10 @@ func (t *Task) StreamTime() int64 { return t.streamTime }
 
 // Owner reports whether [Task.Own] was called.
 func (t *Task) Owner() bool { return t.owner }
+
+// Duplicates counts the requests that were decided to be repeats, since the
+// task was made. Whoever asks for results hears of each; this is for figures.
+func (t *Task) Duplicates() int64 { return t.duplicates }
 
 // InFlight is how many decided positions are kept until they are complete.
 func (t *Task) InFlight() int { return t.flight.len() }
@@ -213,6 +219,7 @@ func (t *Task) decide(r *Record, req *schemas.Request, sync *schemas.SyncConfig,
 	}
 	d := oplog.Decide(facts)
 	if d.Duplicate {
+		t.duplicates++
 		t.answer(r, req, sync, reply, schemas.DuplicatedBizID, d.ID)
 		return nil
 	}

@@ -26,7 +26,8 @@ type keeper struct {
 	flushed   time.Time
 	flushedAt int64 // position
 	based     time.Time
-	basedAt   int64 // position of the last base written
+	basedAt   int64       // position of the last base written
+	saved     atomic.Bool // and it was acknowledged
 	sweep     *sweep
 }
 
@@ -79,16 +80,25 @@ func (k *keeper) flush(r *runner) {
 // base writes the partition's base, if anything has changed.
 func (k *keeper) base(ctx context.Context, r *runner) {
 	k.based = time.Now()
-	at := r.task.Applied()
+	began, at := k.based, r.task.Applied()
 	if at.Request == k.basedAt {
+		if k.saved.Load() {
+			r.status.checkpoint(k.based)
+		}
 		return
 	}
 	k.basedAt = at.Request
+	k.saved.Store(false)
 	r.checkpoint(ctx, &schemas.Checkpoint{Base: &schemas.Base{
 		Position: at.Request, OplogOffset: at.OplogOffset, Entry: at.Entry, Chain: at.Chain,
 		StreamTime: at.StreamTime, Revision: at.Revision, Rules: at.Rules,
 		Topology: r.rt.topo.Hash(), ClusterKey: r.rt.cfg.ClusterKey.ID(), Changes: r.store.Settings(),
-	}}, func(error) {})
+	}}, func(err error) {
+		if err == nil {
+			k.saved.Store(true)
+			r.status.checkpoint(began)
+		}
+	})
 }
 
 // checkpoint writes one record to the changelog. A failure is no harm: the

@@ -5,7 +5,9 @@ import (
 	"fmt"
 	"strconv"
 	"sync"
+	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/tidemarkio/tidemark/processor"
@@ -58,11 +60,16 @@ type acks struct {
 	sent     []int64 // positions, one for each side output
 	err      error
 	notify   chan struct{}
+
+	// One append at a time is timed, and it stands for its neighbours.
+	took    prometheus.Observer // nil: none is
+	timed   int64               // its position, -1 none
+	timedAt time.Time
 }
 
 func newWriter(client *kgo.Client, topics outputTopics, partition int32, online func(*processor.Reach) bool) *writer {
 	return &writer{client: client, topics: topics, partition: partition, online: online,
-		acks: acks{appended: -1, notify: make(chan struct{}, 1)}}
+		acks: acks{appended: -1, timed: -1, notify: make(chan struct{}, 1)}}
 }
 
 // write hands outputs to the producer; it blocks when too much is buffered.
@@ -139,6 +146,10 @@ func (w *writer) appended(r *kgo.Record, err error) {
 		a.fail(fmt.Errorf("append to %s partition %d: %w", r.Topic, r.Partition, err))
 	case position >= 0 && a.err == nil:
 		a.appended, a.offset = position, r.Offset
+		if position == a.timed {
+			a.took.Observe(time.Since(a.timedAt).Seconds())
+			a.timed = -1
+		}
 	}
 	wake(a.notify)
 }
@@ -163,6 +174,9 @@ func (a *acks) expect(o *processor.Output) {
 	}
 	a.mu.Lock()
 	a.queue = append(a.queue, position)
+	if position >= 0 && a.timed < 0 && a.took != nil {
+		a.timed, a.timedAt = position, time.Now()
+	}
 	a.mu.Unlock()
 }
 

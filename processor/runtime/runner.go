@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"sync/atomic"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -47,6 +48,9 @@ type runner struct {
 	out   *writer
 	sent  []int64 // scratch
 	keep  keeper
+
+	repeats int64        // duplicates that metrics know of
+	working atomic.Int64 // since when it has been at one piece of work of its own, unix ns; 0: it waits for the world
 }
 
 // run keeps incarnations going until the context ends. The store is closed
@@ -289,6 +293,9 @@ func (r *runner) own(ctx context.Context) error {
 	life, end := context.WithCancel(context.WithoutCancel(ctx))
 	defer end()
 	r.out = newWriter(r.rt.producer, r.rt.outputs, r.partition, r.rt.presence.online)
+	r.out.acks.took = r.rt.metrics.appendSeconds
+	r.repeats = r.task.Duplicates()
+	defer r.working.Store(0)
 	r.rt.writes(r.partition, &r.out.acks)
 	defer func() {
 		r.rt.writes(r.partition, nil)
@@ -301,6 +308,7 @@ func (r *runner) own(ctx context.Context) error {
 	defer timer.Stop()
 	for {
 		busy, err := r.turn(life)
+		r.working.Store(0)
 		if err != nil {
 			return err
 		}
@@ -313,6 +321,7 @@ func (r *runner) own(ctx context.Context) error {
 		case <-r.in.notify:
 		case <-r.out.acks.notify:
 		case <-timer.C:
+			r.working.Store(time.Now().UnixNano())
 			if err := r.keep.look(life, r); err != nil {
 				return err
 			}
@@ -357,6 +366,7 @@ func (r *runner) unsettled(epoch *int32) error {
 // turn takes acknowledgements, decides some requests, and writes what follows.
 // It reports whether there is more to do at once.
 func (r *runner) turn(ctx context.Context) (busy bool, err error) {
+	r.working.Store(time.Now().UnixNano())
 	if err := r.acknowledge(); err != nil {
 		return false, err
 	}
@@ -378,8 +388,9 @@ func (r *runner) turn(ctx context.Context) (busy bool, err error) {
 		decided++
 	}
 	busy = decided > 0
-	r.rt.metrics.decided.Add(float64(decided))
 	if busy {
+		r.rt.metrics.decide(decided, r.task.Duplicates()-r.repeats)
+		r.repeats = r.task.Duplicates()
 		r.keep.input()
 	}
 	r.write(ctx)
@@ -390,7 +401,11 @@ func (r *runner) turn(ctx context.Context) (busy bool, err error) {
 func (r *runner) write(ctx context.Context) {
 	outs := r.task.Take()
 	r.rt.metrics.output(outs)
+	at := r.working.Swap(0) // a broker that is away is no fault of ours
 	r.out.write(ctx, outs)
+	if at != 0 {
+		r.working.Store(time.Now().UnixNano())
+	}
 }
 
 // acknowledge reports what the broker has acknowledged, writes what follows

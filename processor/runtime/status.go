@@ -36,6 +36,10 @@ type Status struct {
 	Started time.Time     `json:"started,omitzero"`
 	ETA     time.Duration `json:"eta,omitempty"` // 0: not known
 	Since   time.Time     `json:"since"`         // of this state
+
+	// Checkpoint is when the changelog last had all that the store has; zero:
+	// not yet while it runs here.
+	Checkpoint time.Time `json:"checkpoint,omitzero"`
 }
 
 // statusCell holds a runner's status for whoever asks.
@@ -93,4 +97,9 @@ func (c *statusCell) count(state State, done, total int64) {
 func (c *statusCell) progress(r *runner) {
 	position, decided, inFlight, lag := r.task.Applied(), r.task.Decided(), r.task.InFlight(), r.in.lag(r.task.Decided())
 	c.change(func(s *Status) { s.Position, s.Decided, s.InFlight, s.Lag = position, decided, inFlight, lag })
+}
+
+// checkpoint says that the changelog has what the store had then.
+func (c *statusCell) checkpoint(at time.Time) {
+	c.change(func(s *Status) { s.Checkpoint = at })
 }

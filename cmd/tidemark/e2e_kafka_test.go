@@ -17,7 +17,7 @@ import (
 // owner past its session time-out.
 const kafkaRounds, zombieRounds = 20, 10
 
-// zombieSession is the session time-out of the processors in zombie rounds:
+// zombieSession is the session time-out that is waited for after each kill:
 // the least that a broker allows by default.
 const zombieSession = 6 * time.Second
 
@@ -37,7 +37,7 @@ func startBroker(ctx context.Context, t *testing.T) *broker.Broker {
 func TestTM5OnKafkaKilledByTurns(t *testing.T) {
 	ctx, random := within(t), seeded(t)
 	b := startBroker(ctx, t)
-	n := startDev(ctx, t, b.Addrs())
+	n := startDev(ctx, t, b.Addrs(), "--session-timeout", zombieSession.String())
 	devices := listen(ctx, n, user(0), user(1))
 	l := startLoad(ctx, t, n, "turns")
 	for round := range kafkaRounds {

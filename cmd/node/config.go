@@ -75,6 +75,10 @@ type Config struct {
 	// the publisher's default.
 	TickEvery time.Duration
 
+	// Version of the program, for metrics; default "dev".
+	Version string
+	// Now is the clock of health and metrics; default time.Now.
+	Now func() time.Time
 	// Log is where to report; default slog.Default().
 	Log *slog.Logger
 }
@@ -90,6 +94,12 @@ func (c *Config) setDefaults() {
 	}
 	if c.DeviceCredentials == "" {
 		c.DeviceCredentials = tenant.Issue
+	}
+	if c.Version == "" {
+		c.Version = "dev"
+	}
+	if c.Now == nil {
+		c.Now = time.Now
 	}
 	if c.Log == nil {
 		c.Log = slog.Default()

@@ -35,6 +35,7 @@ type Node struct {
 	topo    *topology.Topology
 	metrics *prometheus.Registry
 	wait    readiness
+	life    lifeline
 	public  net.Listener
 	admin   net.Listener
 	native  net.Listener
@@ -66,7 +67,12 @@ func New(cfg Config) (*Node, error) {
 		return nil, err
 	}
 	n := &Node{cfg: cfg, topo: topo, metrics: prometheus.NewRegistry()}
-	n.metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	n.life.now = cfg.Now
+	n.metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
+		&nodeCollector{node: n, disk: diskUse{dir: cfg.DataDir}})
+	if err := registerBuild(n.metrics, cfg.Version); err != nil {
+		return nil, err
+	}
 	n.wait.waitFor("the start")
 	if err := os.MkdirAll(cfg.DataDir, 0o700); err != nil {
 		return nil, fmt.Errorf("make data directory: %w", err)
@@ -107,6 +113,10 @@ func (n *Node) Run(ctx context.Context) error {
 		case err = <-p.failed:
 		}
 	}
+	if err != nil && ctx.Err() == nil {
+		n.life.fail(err)
+	}
+	n.life.stop()
 	n.stopping.Store(true)
 	if n.console != nil {
 		n.console.Close() // or its open streams would hold up the listener

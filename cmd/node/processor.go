@@ -38,6 +38,7 @@ type ProcessorConfig struct {
 	CacheBytes      int64
 	SessionTimeout  time.Duration
 	CheckpointEvery time.Duration
+	Version         string // of the program, for metrics; default "dev"
 	Log             *slog.Logger
 }
 
@@ -64,12 +65,16 @@ type Processor struct {
 	shared   *state.Shared
 	tasks    *runtime.Runtime
 	listener net.Listener
+	life     lifeline
 }
 
 // NewProcessor checks the configuration, reads the key and opens the listener.
 func NewProcessor(cfg ProcessorConfig) (*Processor, error) {
 	if cfg.Admin == "" {
 		cfg.Admin = DefaultAdmin
+	}
+	if cfg.Version == "" {
+		cfg.Version = "dev"
 	}
 	if cfg.Log == nil {
 		cfg.Log = slog.Default()
@@ -85,8 +90,12 @@ func NewProcessor(cfg ProcessorConfig) (*Processor, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &Processor{cfg: cfg, topo: topo, metrics: prometheus.NewRegistry()}
-	p.metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	p := &Processor{cfg: cfg, topo: topo, metrics: prometheus.NewRegistry(), life: lifeline{now: time.Now}}
+	p.metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
+		&processorCollector{processor: p, disk: diskUse{dir: cfg.DataDir}})
+	if err := registerBuild(p.metrics, cfg.Version); err != nil {
+		return nil, err
+	}
 	if p.shared, err = state.NewShared(state.SharedConfig{CacheBytes: cfg.CacheBytes}); err != nil {
 		return nil, err
 	}
@@ -116,7 +125,7 @@ func (p *Processor) Run(ctx context.Context) error {
 	}
 	parts := newParts(p.cfg.Log)
 	mux := http.NewServeMux()
-	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { plain(w, http.StatusOK, "alive\n") })
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { answerHealth(w, p.health()) })
 	mux.HandleFunc("GET /readyz", p.serveReady)
 	mux.HandleFunc("GET /api/v1/status", p.serveStatus)
 	mux.Handle("GET /metrics", promhttp.HandlerFor(p.metrics, promhttp.HandlerOpts{}))
@@ -128,8 +137,18 @@ func (p *Processor) Run(ctx context.Context) error {
 	select {
 	case <-ctx.Done():
 	case err = <-parts.failed:
+		p.life.fail(err)
 	}
+	p.life.stop()
 	return errors.Join(err, parts.stop(), p.shared.Close())
+}
+
+// health is not nil when only a new process would help; see [Node.Health].
+func (p *Processor) health() error {
+	if err := p.life.check(); err != nil {
+		return err
+	}
+	return p.tasks.Stuck()
 }
 
 func (p *Processor) ready() error {

@@ -74,7 +74,7 @@ func (f *devFlags) run(ctx context.Context, out, errOut io.Writer) error {
 	if err != nil {
 		return err
 	}
-	f.node.Log = log
+	f.node.Log, f.node.Version = log, version
 	f.node.Brokers = node.Brokers(f.brokers)
 	f.node.Topology = topology.Config{Prefix: f.topology.prefix, Partitions: f.topology.partitions, Window: f.topology.window}
 	if err := f.console.apply(&f.node); err != nil {

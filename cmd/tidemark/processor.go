@@ -23,6 +23,7 @@ key that the registry's node keeps.`,
 			if cfg.Log, err = logs.logger(cmd.ErrOrStderr()); err != nil {
 				return err
 			}
+			cfg.Version = version
 			cfg.Brokers = node.Brokers(brokers)
 			cfg.Topology = topology.Config{Prefix: topo.prefix, Partitions: topo.partitions, Window: topo.window}
 			p, err := node.NewProcessor(cfg)

@@ -45,8 +45,9 @@ type Server struct {
 	handshakes atomic.Int64
 	validating sync.Map // instance to chan struct{} of capacity validationsMax
 
-	running  sync.WaitGroup // of what spawn started
-	draining atomic.Bool
+	running      sync.WaitGroup // of what spawn started
+	draining     atomic.Bool
+	housekeeping atomic.Int64 // since when a round of it is under way, epoch ms; 0: none is
 }
 
 // New checks the configuration and opens the views.
@@ -255,8 +256,10 @@ func (s *Server) housekeep(ctx context.Context) {
 			return
 		case <-tick.C:
 		}
+		s.housekeeping.Store(s.nowMillis())
 		s.presence.renew()
 		s.sweep(n)
+		s.housekeeping.Store(0)
 	}
 }
 

@@ -3,7 +3,8 @@ package schemas
 // Code is the outcome of a request, as callers see it in "msg".
 type Code string
 
-// The result codes of spec 1.3.3, and [ArgsInvalid], which the source lacks.
+// The result codes of spec 1.3.3, and two that the source lacks: [ArgsInvalid]
+// and [NotAuthorized].
 const (
 	Success          Code = "SUCCESS"
 	DuplicatedBizID  Code = "DUPLICATED_BIZ_ID"
@@ -16,6 +17,7 @@ const (
 	ThirdMsgIDLong   Code = "THIRD_MSG_ID_LONG"
 	SystemError      Code = "SYSTEM_ERROR"
 	ArgsInvalid      Code = "ARGS_INVALID"
+	NotAuthorized    Code = "NOT_AUTHORIZED"
 )
 
 // CodeInfo says what a code means to a caller.
@@ -38,6 +40,7 @@ var Codes = []CodeInfo{
 	{ThirdMsgIDLong, false, "thirdMsgId is over 100 characters"},
 	{SystemError, false, "outcome unknown: send it again with the same thirdMsgId"},
 	{ArgsInvalid, false, "a field has the wrong type, form or length"},
+	{NotAuthorized, false, "the API key or the signature is missing or wrong, or the signature is stale or was used before; HTTP status 401"},
 }
 
 // OK reports whether the code counts as success ("success": true).

@@ -181,7 +181,7 @@ func TestCodes(t *testing.T) {
 			t.Errorf("%+v", info)
 		}
 	}
-	if len(Codes) != 11 {
+	if len(Codes) != 12 {
 		t.Errorf("%d codes", len(Codes))
 	}
 	if err := error(Fault{PayloadLong, "payload is over 4096 characters"}); err.Error() != "PAYLOAD_LONG: payload is over 4096 characters" {

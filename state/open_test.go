@@ -124,32 +124,32 @@ func TestConfigsNameTheField(t *testing.T) {
 }
 
 func TestLedger(t *testing.T) {
-	shared, err := NewShared(SharedConfig{CacheBytes: 96 << 20, OpenFiles: 1024, Compactions: 1})
+	shared, err := NewShared(SharedConfig{CacheBytes: 128 << 20, OpenFiles: 1024, Compactions: 1})
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer shared.Close()
 	l := shared.Ledger()
 	TaskConfig{}.Account(&l, 8)
-	const want = `    96.0 MiB  cache: blocks and memtables
+	const want = `   128.0 MiB  cache: blocks and memtables
     10.0 MiB  open tables: 1024 of 10 KiB
      4.0 MiB  compactions
    128.0 MiB  task: filters of dedupe keys: 8 of 16.0 MiB
     10.0 MiB  task: newest dedupe keys: 8 of 1.2 MiB
     32.0 MiB  task: cache of counters: 8 of 4.0 MiB
-   280.0 MiB  in all (memtables: up to 48.0 MiB of the cache)
+   312.0 MiB  in all (memtables: up to 96.0 MiB of the cache)
 `
 	if got := l.String(); got != want {
 		t.Errorf("got\n%swant\n%s", got, want)
 	}
-	if err := l.Check(280 << 20); err != nil {
+	if err := l.Check(312 << 20); err != nil {
 		t.Error(err)
 	}
-	if err := l.Check(279 << 20); err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), "over the budget of 279.0 MiB") {
+	if err := l.Check(311 << 20); err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), "over the budget of 311.0 MiB") {
 		t.Errorf("over budget: %v", err)
 	}
 	TaskConfig{}.Account(&l, 7)
-	if err := l.Check(1 << 40); err == nil || !strings.Contains(err.Error(), "memtables of up to 90.0 MiB") {
+	if err := l.Check(1 << 40); err == nil || !strings.Contains(err.Error(), "memtables of up to 180.0 MiB") {
 		t.Errorf("memtables over the cache: %v", err)
 	}
 }

@@ -75,6 +75,10 @@ type Config struct {
 	// the publisher's default.
 	TickEvery time.Duration
 
+	// as says how a role reaches the broker, in tests of their rights; nil: all
+	// roles as one.
+	as func(role string) []kgo.Opt
+
 	// Version of the program, for metrics; default "dev".
 	Version string
 	// Now is the clock of health and metrics; default time.Now.

@@ -46,6 +46,7 @@ type Node struct {
 	shared    *state.Shared
 	registry  *quorum.Node
 	publisher *control.Publisher
+	uses      *keyUses
 	console   *console.Console
 	operators atomic.Pointer[http.Handler] // the console's, once the registry is there
 	tasks     *runtime.Runtime
@@ -66,7 +67,7 @@ func New(cfg Config) (*Node, error) {
 	if err != nil {
 		return nil, err
 	}
-	n := &Node{cfg: cfg, topo: topo, metrics: prometheus.NewRegistry()}
+	n := &Node{cfg: cfg, topo: topo, metrics: prometheus.NewRegistry(), uses: newKeyUses()}
 	n.life.now = cfg.Now
 	n.metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 		&nodeCollector{node: n, disk: diskUse{dir: cfg.DataDir}})
@@ -158,7 +159,7 @@ func (n *Node) start(ctx context.Context, p *parts) error {
 func (n *Node) startBroker(ctx context.Context, _ *parts) (err error) {
 	if len(n.cfg.Brokers) > 0 {
 		n.client = n.cfg.brokerOpts()
-		return ensureTopics(ctx, n.client, n.topo)
+		return ensureTopics(ctx, n.as("setup"), n.topo)
 	}
 	n.broker, err = embedded.Start(embedded.Config{
 		Dir: n.cfg.dir("kafka"), Addr: n.cfg.Kafka, SyncWrites: n.cfg.Fsync, Logger: n.cfg.Log, Topics: n.topo.Topics(),
@@ -186,7 +187,7 @@ func (n *Node) startRegistry(ctx context.Context, p *parts) (err error) {
 // startSettings publishes what waits, applies the config file, and waits until
 // every partition has it.
 func (n *Node) startSettings(ctx context.Context, p *parts) (err error) {
-	n.publisher, err = control.New(control.Config{Registry: n.registry, Topology: n.topo, Kafka: n.client, Tick: n.cfg.TickEvery, Log: n.cfg.Log})
+	n.publisher, err = control.New(control.Config{Registry: n.registry, Topology: n.topo, Kafka: n.as("registry"), Tick: n.cfg.TickEvery, Log: n.cfg.Log})
 	if err != nil {
 		return err
 	}
@@ -211,7 +212,7 @@ func (n *Node) startStores(context.Context, *parts) (err error) {
 func (n *Node) startTasks(_ context.Context, p *parts) (err error) {
 	s := &stores{dir: n.cfg.dir("state"), shared: n.shared, topo: n.topo, log: n.cfg.Log}
 	n.tasks, err = runtime.New(runtime.Config{
-		Client: n.client, Topology: n.topo, ClusterKey: n.registry.Model().Cluster().Key,
+		Client: n.as("processor"), Topology: n.topo, ClusterKey: n.registry.Model().Cluster().Key,
 		Open: s.open, SetAside: s.setAside,
 		CheckpointEvery: n.cfg.CheckpointEvery, SweepEvery: n.cfg.SweepEvery, SessionTimeout: n.cfg.SessionTimeout,
 		Log: n.cfg.Log, Metrics: n.metrics,
@@ -223,7 +224,9 @@ func (n *Node) startTasks(_ context.Context, p *parts) (err error) {
 }
 
 func (n *Node) startDoors(_ context.Context, p *parts) (err error) {
-	n.ingress, err = ingress.New(ingress.Config{Client: n.client, Topology: n.topo, Settings: n.settings, Log: n.cfg.Log, Metrics: n.metrics})
+	doorman := ingress.NewDoorman(ingress.DoormanConfig{Model: n.registry.Model, Used: n.uses.note})
+	p.start("key uses", n.tellKeyUses)
+	n.ingress, err = ingress.New(ingress.Config{Client: n.as("ingress"), Topology: n.topo, Settings: n.settings, Authorize: doorman.Authorize, Log: n.cfg.Log, Metrics: n.metrics})
 	if err != nil {
 		return err
 	}
@@ -237,7 +240,7 @@ func (n *Node) startDoors(_ context.Context, p *parts) (err error) {
 	}
 	changed := make(chan struct{}, 1)
 	n.edge, err = edge.New(edge.Config{
-		Client: n.client, Topology: n.topo, Shared: n.shared, Dir: n.cfg.dir("state"),
+		Client: n.as("edge"), Topology: n.topo, Shared: n.shared, Dir: n.cfg.dir("state"),
 		Settings: n.settings, SettingsChanged: changed, Authenticate: n.authenticate,
 		ValidateSession: n.clients.validateSession, AdmitUser: n.clients.admitUser, AdmitDevice: n.clients.devices.Admit,
 		Native: native, PublicAddress: n.public.Addr().String(), NativeAddress: n.native.Addr().String(),
@@ -349,6 +352,15 @@ func (n *Node) Kafka() string {
 		return n.broker.Addr()
 	}
 	return fmt.Sprint(n.cfg.Brokers)
+}
+
+// as is how a role reaches the brokers. Roles are named as in
+// topology/deploy/kafka/acls.txt.
+func (n *Node) as(role string) []kgo.Opt {
+	if n.cfg.as != nil {
+		return n.cfg.as(role)
+	}
+	return n.client
 }
 
 // Client reaches the brokers; Topology is the map.

@@ -19,7 +19,13 @@ func (n *Node) settings() *registry.Settings { return n.registry.Model().Setting
 
 // authenticate checks an instance's client key.
 func (n *Node) authenticate(instanceID, clientKey string) bool {
-	return n.registry.Model().CheckKey(instanceID, registry.ClientKey, clientKey, time.Now().UnixMilli()) != nil
+	now := time.Now()
+	k := n.registry.Model().CheckKey(instanceID, registry.ClientKey, clientKey, now.UnixMilli())
+	if k == nil {
+		return false
+	}
+	n.uses.note(instanceID, registry.ClientKey, k.ID, now)
+	return true
 }
 
 // watchSettings tells the edge when settings change.

@@ -49,7 +49,7 @@ func (t tail) Follow(ctx context.Context, q console.TailQuery, emit func(*consol
 	cl, err := kgo.NewClient(append([]kgo.Opt{
 		kgo.ClientID("tidemark-tail"), kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{topic: offsets}),
 		kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()), kgo.FetchMaxBytes(tailFetchBytes), kgo.FetchMaxPartitionBytes(tailFetchBytes),
-	}, t.n.client...)...)
+	}, t.n.as("console")...)...)
 	if err != nil {
 		return fmt.Errorf("follow oplog: %w", err)
 	}

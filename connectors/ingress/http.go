@@ -19,7 +19,8 @@ const (
 )
 
 // Authorize decides whether a call may be made; a non-nil error refuses it
-// with 401 and the error's text as the reason. body is the call's whole body.
+// with 401, NOT_AUTHORIZED and the error's text as the reason ([ErrReplaysFull]:
+// 503). body is the call's whole body. See [Doorman].
 type Authorize func(r *http.Request, instanceID string, body []byte) error
 
 // Handler serves POST /webapi/sync/single and /webapi/sync/global.
@@ -55,7 +56,11 @@ func (s *Server) handle(w http.ResponseWriter, r *http.Request, scope string) (i
 	instance := r.URL.Query().Get("instanceId")
 	if s.cfg.Authorize != nil {
 		if err := s.cfg.Authorize(r, instance, body); err != nil {
-			return refuse(http.StatusUnauthorized, schemas.ArgsInvalid, err.Error())
+			if errors.Is(err, ErrReplaysFull) {
+				w.Header().Set("Retry-After", "60")
+				return refuse(http.StatusServiceUnavailable, schemas.SystemError, err.Error())
+			}
+			return refuse(http.StatusUnauthorized, schemas.NotAuthorized, err.Error())
 		}
 	}
 	var req schemas.Request

@@ -264,7 +264,7 @@ func (r *runner) readSpan(ctx context.Context, topic string, s span, visit func(
 		err := t.poll(poll, visit)
 		cancel()
 		if err != nil {
-			if ctx.Err() == nil && poll.Err() != nil {
+			if ctx.Err() == nil && errors.Is(err, context.DeadlineExceeded) {
 				return fmt.Errorf("read %s partition %d: nothing came for %s at offset %d of %d", topic, r.partition, stuckAfter, t.next, s.end)
 			}
 			return err

@@ -88,6 +88,26 @@ func TestALostDiskIsRestoredFromTheTopics(t *testing.T) {
 	w.waitEntries(70)
 }
 
+// TestALostDiskIsRestoredThoughTheLogGoesOnBehindTheBase: what stands behind
+// the base (here progress markers) is not the restore's to read.
+func TestALostDiskIsRestoredThoughTheLogGoesOnBehindTheBase(t *testing.T) {
+	w := newWorld(t, 1)
+	w.settings()
+	_, stop := w.node("a")
+	w.push("m", 50)
+	w.push("m", 50) // duplicates: no entries, so a marker covers them
+	w.eventually("lag 0", func() bool { return w.lag() == 0 })
+	stop()
+	log := w.read(w.topo.Oplog.Name, 0)
+	var last schemas.Entry
+	if err := last.Decode(log[len(log)-1].Value); err != nil || last.OplogID != 0 {
+		t.Fatalf("the log ends with %+v (%v), want a marker", last, err)
+	}
+	w.push("n", 20)
+	w.node("fresh")
+	w.waitEntries(70)
+}
+
 func TestForeignPartitionerIsForwarded(t *testing.T) {
 	w := newWorld(t, 4)
 	w.settings()

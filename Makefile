@@ -29,6 +29,11 @@ test-kafka: ## run the integration tests against a real Apache Kafka (needs Java
 	$(GO) test -tags kafka -v -count 1 -timeout 5m ./bench/broker
 	$(GO) test -tags kafka -v -count 1 -timeout 12m -run 'Kafka|Zombie|Broker|Kcat' ./cmd/tidemark
 
+.PHONY: test-browser
+test-browser: ## drive the console's pages in Chromium (needs npm for axe-core; installs chromium as root)
+	@command -v chromium >/dev/null || [ "$$(id -u)" != 0 ] || { apt-get update -q && apt-get install -qy --no-install-recommends chromium; }
+	$(GO) test -tags browser -count 1 -timeout 10m -run Browser ./connectors/console
+
 .PHONY: fuzz
 fuzz: ## run every fuzz target for FUZZTIME (default 5s)
 	@set -e; for pkg in $$($(GO) list ./...); do \

@@ -76,6 +76,25 @@ func TestMetricsSayWhatBecameOfRequests(t *testing.T) {
 	}
 }
 
+// TestStatusNeverInventsAPosition: whoever reads the log on from it (the tail of
+// the oplog does) must not take "not known yet" for an entry.
+func TestStatusNeverInventsAPosition(t *testing.T) {
+	w := newWorld(t, 1)
+	w.settings()
+	rt, _ := w.node("a")
+	w.eventually("the partition runs", func() bool {
+		for _, s := range rt.Status() {
+			if s.Position.Entry != -1 {
+				t.Fatalf("%s at %+v, and there is no entry yet", s.State, s.Position)
+			}
+			if s.State == StateRunning {
+				return true
+			}
+		}
+		return false
+	})
+}
+
 // hanging is a store whose disk hangs while its gate is shut.
 type hanging struct {
 	*memStore

@@ -303,6 +303,7 @@ func (r *runner) own(ctx context.Context) error {
 		r.out.wg.Wait()
 	}()
 	r.keep.start(r)
+	r.status.progress(r)
 	epoch := r.leaderEpoch()
 	timer := time.NewTicker(housekeeping)
 	defer timer.Stop()

@@ -11,6 +11,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"github.com/tidemarkio/tidemark/state"
 	"github.com/tidemarkio/tidemark/topology"
 )
 
@@ -256,7 +257,7 @@ func (rt *Runtime) launch(p int32, owner bool) {
 	ctx, cancel := context.WithCancel(rt.life)
 	r := &running{owner: owner, cancel: cancel, runner: &runner{
 		rt: rt, partition: p, log: rt.cfg.Log,
-		status:   &statusCell{now: rt.cfg.Now, s: Status{Partition: p, Lag: -1}},
+		status:   &statusCell{now: rt.cfg.Now, s: Status{Partition: p, Lag: -1, Position: state.Start()}},
 		promoted: make(chan struct{}), retry: make(chan struct{}, 1), done: make(chan struct{}),
 	}}
 	if owner {

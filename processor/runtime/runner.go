@@ -444,5 +444,9 @@ func (r *runner) drain(ctx context.Context) error {
 		}
 	}
 	r.keep.stop(ctx, r)
+	// Or the end of this life would take the base with it.
+	if err := r.rt.producer.Flush(ctx); err != nil {
+		r.log.Warn("drained, but not all bases are in the changelog: a start after a lost disk reads more", "partition", r.partition, "err", err)
+	}
 	return context.Canceled
 }

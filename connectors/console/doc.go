@@ -1,4 +1,5 @@
-// Package console serves the operators' side of Tidemark: the admin API.
+// Package console serves the operators' side of Tidemark: the admin API, and
+// the pages that people use it through.
 //
 // # Contract
 //
@@ -12,7 +13,9 @@
 // # Where to start
 //
 // api.go has the routes in one table, from which the OpenAPI document is made
-// too; api_*.go has what they do.
+// too; api_*.go has what they do. page.go has the pages in another; they are
+// templates in web/, need no script for anything but comfort, and change things
+// by the same functions as the API, so the audit is the same.
 //
 // # Non-obvious
 //

@@ -126,7 +126,7 @@ type Snapshot struct {
 	Ready   bool   `json:"ready"`
 	Waiting string `json:"waiting,omitempty"` // for what, when it is not ready
 
-	Rates       map[string]float64 `json:"rates"`   // events a second since the snapshot before: calls, entries, delivered, acknowledged
+	Rates       map[string]float64 `json:"rates"`   // events a second since the snapshot before: calls, decided, delivered, acknowledged
 	Latency     map[string]Latency `json:"latency"` // by what was timed: call, delivery
 	Connections int                `json:"connections"`
 	Partitions  []PartitionLive    `json:"partitions"`

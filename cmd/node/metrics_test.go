@@ -51,7 +51,8 @@ func apply(t *testing.T, n *Node, config string) {
 	}
 }
 
-func pushHTTP(t *testing.T, n *Node, instance, biz, user, id string) {
+// pushHTTP pushes and gives the answer, which has to be a success.
+func pushHTTP(t *testing.T, n *Node, instance, biz, user, id string) string {
 	t.Helper()
 	body := fmt.Sprintf(`{"bizType":%q,"linkToken":%q,"thirdMsgId":%q,"payload":"x"}`, biz, user, id)
 	res, err := http.Post(n.URL()+"/webapi/sync/single?instanceId="+instance, "application/json", strings.NewReader(body))
@@ -59,9 +60,11 @@ func pushHTTP(t *testing.T, n *Node, instance, biz, user, id string) {
 		t.Fatal(err)
 	}
 	defer res.Body.Close()
-	if answer, err := io.ReadAll(res.Body); err != nil || !bytes.Contains(answer, []byte(`"success":true`)) {
+	answer, err := io.ReadAll(res.Body)
+	if err != nil || !bytes.Contains(answer, []byte(`"success":true`)) {
 		t.Fatalf("push %s: %s, %v", body, answer, err)
 	}
+	return string(answer)
 }
 
 // connect opens a stream and reads its first event or comment.

@@ -96,7 +96,6 @@ var unshown = map[string]string{
 	"processor/runtime":       "needs a broker: cmd/node wires it",
 	"connectors/control":      "needs a broker and a registry: cmd/node wires it",
 	"connectors/edge":         "needs a broker: cmd/node wires it, connectors/client speaks to it",
-	"connectors/ingress":      "needs a broker: cmd/node wires it, tidemark send speaks to it",
 	"connectors/tenant":       "needs a tenant's server: tidemark mock-tenant is one",
 	"connectors/tenant/mock":  "is a server: tidemark mock-tenant runs it",
 	"connectors/edge/session": "is shown by its transcripts, testdata/*.txt",

@@ -79,6 +79,13 @@ type Config struct {
 	// UserID and SessionID bind the device's user, if somebody is logged in.
 	UserID    string
 	SessionID string
+	// UserToken proves the user, where the instance wants a token for that.
+	UserToken string
+	// DeviceCredential proves that the device id is this device's. The server
+	// gives one at the first connect: it goes to KeepCredential, if set, which
+	// must store it before it returns, and is shown from then on.
+	DeviceCredential string
+	KeepCredential   func(credential string) error
 	// OS and AppVersion let restricted entries through that fit.
 	OS         string
 	AppVersion string

@@ -37,11 +37,20 @@ func (c *Client) stream(ctx context.Context, h Handler) error {
 		}
 		return refusal(res)
 	}
+	if err := c.keep(res); err != nil {
+		return err
+	}
 	if err := c.settle(ctx); err != nil {
 		return err
 	}
 	return c.read(ctx, res.Body, h)
 }
+
+// Headers of who the client is; the credential goes both ways.
+const (
+	userTokenHeader        = "Tidemark-User-Token"
+	deviceCredentialHeader = "Tidemark-Device-Credential"
+)
 
 func (c *Client) query() url.Values {
 	q := url.Values{"instanceId": {c.cfg.InstanceID}, "deviceId": {c.cfg.DeviceID}, "biz": {strings.Join(c.cfg.Biz, ",")}}
@@ -65,6 +74,27 @@ func (c *Client) authorize(req *http.Request) {
 	if c.cfg.ClientKey != "" {
 		req.Header.Set("Authorization", "Bearer "+c.cfg.ClientKey)
 	}
+	if c.cfg.UserToken != "" {
+		req.Header.Set(userTokenHeader, c.cfg.UserToken)
+	}
+	if c.cfg.DeviceCredential != "" {
+		req.Header.Set(deviceCredentialHeader, c.cfg.DeviceCredential)
+	}
+}
+
+// keep takes the credential that a server gives a new device.
+func (c *Client) keep(res *http.Response) error {
+	given := res.Header.Get(deviceCredentialHeader)
+	if given == "" || given == c.cfg.DeviceCredential {
+		return nil
+	}
+	if c.cfg.KeepCredential != nil {
+		if err := c.cfg.KeepCredential(given); err != nil {
+			return &handlerError{fmt.Errorf("keep the device's credential: %w", err)}
+		}
+	}
+	c.cfg.DeviceCredential = given
+	return nil
 }
 
 // refusal is final for what the client did wrong, and worth another try for

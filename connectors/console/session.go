@@ -190,8 +190,8 @@ func (c *Console) cookieName(r *http.Request) string {
 
 // overSessions remembers who logged out, so that a copy of the cookie opens
 // nothing. It is this node's memory alone: another node, or this one after a
-// restart, takes such a copy until it is idle for [SessionIdle]. A new password
-// ends all of a user's sessions everywhere.
+// restart, takes such a copy until it is idle for [SessionIdle], or [SessionMax] old. A
+// new password ends all of a user's sessions everywhere.
 type overSessions struct {
 	mu    sync.Mutex
 	ids   map[string]bool

@@ -134,19 +134,28 @@ func (s *Server) streamHello(w http.ResponseWriter, r *http.Request) (h *hello, 
 		s.failField(w, bad)
 		return nil, "", false
 	}
-	if err := s.admitUser(&h.identity, r.Header.Get(userTokenHeader)); err != nil {
-		s.metrics.refused.WithLabelValues(refusedUnauthorized).Inc()
-		w.Header().Set("WWW-Authenticate", `Bearer realm="tidemark user"`)
-		fail(w, http.StatusUnauthorized, err.Error())
-		return nil, "", false
-	}
-	issued, err = s.admitDevice(h.identity.InstanceID, h.identity.DeviceID, r.Header.Get(deviceCredentialHeader))
-	if err != nil {
-		s.metrics.refused.WithLabelValues(refusedUnauthorized).Inc()
-		fail(w, http.StatusForbidden, err.Error())
+	if issued, ok = s.prove(w, r, &h.identity); !ok {
 		return nil, "", false
 	}
 	return h, issued, true
+}
+
+// prove asks a request for the proofs of its user and its device. It has
+// answered if they do not hold; issued is the credential of a new device.
+func (s *Server) prove(w http.ResponseWriter, r *http.Request, id *session.Identity) (issued string, ok bool) {
+	if err := s.admitUser(id, r.Header.Get(userTokenHeader)); err != nil {
+		s.metrics.refused.WithLabelValues(refusedUnauthorized).Inc()
+		w.Header().Set("WWW-Authenticate", `Bearer realm="tidemark user"`)
+		fail(w, http.StatusUnauthorized, err.Error())
+		return "", false
+	}
+	issued, err := s.admitDevice(id.InstanceID, id.DeviceID, r.Header.Get(deviceCredentialHeader))
+	if err != nil {
+		s.metrics.refused.WithLabelValues(refusedUnauthorized).Inc()
+		fail(w, http.StatusForbidden, err.Error())
+		return "", false
+	}
+	return issued, true
 }
 
 // watch waits for a stream's client to leave. What it says is not heard.
@@ -250,6 +259,14 @@ func (s *Server) handleAck(w http.ResponseWriter, r *http.Request) {
 	if !s.cfg.Authenticate(a.InstanceID, bearer(r)) {
 		s.unauthorized(w)
 		return
+	}
+	// A sync point that somebody else moves is lost data.
+	issued, ok := s.prove(w, r, &session.Identity{InstanceID: a.InstanceID, DeviceID: a.DeviceID, UserID: a.UserID})
+	if !ok {
+		return
+	}
+	if issued != "" { // an acknowledgement was the device's first word
+		w.Header().Set(deviceCredentialHeader, issued)
 	}
 	err = s.acknowledge(r.Context(), a)
 	var fault *ackFault

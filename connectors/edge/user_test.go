@@ -48,6 +48,47 @@ func TestAdmitUser(t *testing.T) {
 	s.want(span("A", 0, 1, one(1, "a")))
 }
 
+// Who acknowledges over HTTP proves the same as who connects: another one's
+// sync point stays where it is.
+func TestAckIsProven(t *testing.T) {
+	h := newHouse(t, func(c *Config) {
+		c.AdmitUser = provenBy
+		c.AdmitDevice = func(_ context.Context, _, deviceID, credential string) (string, error) {
+			if credential != "of "+deviceID {
+				return "", errors.New("not that device")
+			}
+			return "", nil
+		}
+	})
+	h.task.push(text("A", "u1", "a"))
+	s := h.dial("deviceId=d1 userId=u1 biz=A sessionId=eyJ.u1.", deviceCredentialHeader, "of d1")
+	s.want(span("A", 0, 1, one(1, "a")))
+	const body = `{"instanceId":"demo_APP1","deviceId":"d1","userId":"u1","bizType":"A","to":1}`
+	for _, c := range []struct {
+		token, credential string
+		status            int
+	}{
+		{"", "of d1", http.StatusUnauthorized}, {"eyJ.u2.", "of d1", http.StatusUnauthorized},
+		{"eyJ.u1.", "", http.StatusForbidden}, {"eyJ.u1.", "of d2", http.StatusForbidden}, {"eyJ.u1.", "of d1", http.StatusOK},
+	} {
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, h.http.URL+"/sync/ack", strings.NewReader(body))
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Header.Set("Authorization", "Bearer "+clientKey)
+		req.Header.Set(userTokenHeader, c.token)
+		req.Header.Set(deviceCredentialHeader, c.credential)
+		res, err := http.DefaultClient.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		res.Body.Close()
+		if res.StatusCode != c.status {
+			t.Errorf("token %q, credential %q: %s, want %d", c.token, c.credential, res.Status, c.status)
+		}
+	}
+}
+
 // A sessionId may be longer than an id only where it is a token.
 func TestSessionMax(t *testing.T) {
 	for s, want := range map[string]int{

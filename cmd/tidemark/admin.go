@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 )
 
 // adminFlags reach a node's admin API.
@@ -21,7 +22,14 @@ type adminFlags struct {
 
 func (f *adminFlags) add(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&f.url, "admin", "http://127.0.0.1:8081", "the node's admin API")
-	cmd.Flags().StringVar(&f.token, "admin-token", os.Getenv("TIDEMARK_ADMIN_TOKEN"), "its token, where one is set; default $TIDEMARK_ADMIN_TOKEN")
+	secretVar(cmd.Flags(), &f.token, "admin-token", "TIDEMARK_ADMIN_TOKEN", "its token, where one is set; default $TIDEMARK_ADMIN_TOKEN")
+}
+
+// secretVar adds a flag that a variable of the environment stands in for. Its
+// value is not shown as the default: help is printed where others read it.
+func secretVar(fl *pflag.FlagSet, to *string, name, variable, usage string) {
+	fl.StringVar(to, name, os.Getenv(variable), usage)
+	fl.Lookup(name).DefValue = ""
 }
 
 // call does one request and gives the body of a 2xx answer.

@@ -17,8 +17,8 @@ import (
 func instanceCommand() *cobra.Command {
 	var description string
 	return group("instance", "Instances: one app in one environment each",
-		apiCommand{use: "list", short: "List instances", args: cobra.NoArgs, method: "GET", path: fixed("/instances")},
-		apiCommand{use: "show ID", short: "Show an instance", args: cobra.ExactArgs(1), method: "GET",
+		apiCommand{use: "list", short: "List instances", example: "  tidemark instance list", args: cobra.NoArgs, method: "GET", path: fixed("/instances")},
+		apiCommand{use: "show ID", short: "Show an instance", example: "  tidemark instance show demo_APP1", args: cobra.ExactArgs(1), method: "GET",
 			path: func(a []string) string { return path("instances", a[0]) }},
 		apiCommand{use: "create ID", short: "Make an instance", example: "  tidemark instance create demo_APP1 --description 'the demo'", args: cobra.ExactArgs(1), method: "POST",
 			path: fixed("/instances"), show: showChange,
@@ -26,7 +26,7 @@ func instanceCommand() *cobra.Command {
 				return registry.CreateInstance{ID: a[0], Description: description}, nil
 			},
 			flags: func(c *cobra.Command) { c.Flags().StringVar(&description, "description", "", "for people") }},
-		apiCommand{use: "delete ID", short: "Remove an instance that has no configs", args: cobra.ExactArgs(1), method: "DELETE",
+		apiCommand{use: "delete ID", short: "Remove an instance that has no configs", example: "  tidemark instance delete demo_APP1", args: cobra.ExactArgs(1), method: "DELETE",
 			path: func(a []string) string { return path("instances", a[0]) }, show: showChange},
 	)
 }
@@ -47,7 +47,7 @@ func (f *syncFlags) add(c *cobra.Command) {
 	fl.BoolVar(&f.transient, "transient", false, "keep nothing: only who is online gets it")
 	fl.BoolVar(&f.consistency, "consistency", false, "push only to users that the tenant called valid")
 	fl.StringVar(&f.mode, "repush", "", "what of a backlog is pushed: queue (all) or threshold (the newest)")
-	fl.Int64Var(&f.threshold, "threshold", 0, "how many, with --repush threshold")
+	fl.Int64Var(&f.threshold, "threshold", 0, "how many, with --repush threshold; 0: none")
 }
 
 func (f *syncFlags) config(biz string) configfile.Sync {
@@ -66,19 +66,19 @@ func syncCommand() *cobra.Command {
 	var f syncFlags
 	one := func(a []string) string { return path("instances", a[0], "sync", a[1]) }
 	return group("sync", "Sync configs: the businesses of an instance",
-		apiCommand{use: "list INSTANCE", short: "List an instance's configs", args: cobra.ExactArgs(1), method: "GET",
+		apiCommand{use: "list INSTANCE", short: "List an instance's configs", example: "  tidemark sync list demo_APP1", args: cobra.ExactArgs(1), method: "GET",
 			path: func(a []string) string { return path("instances", a[0], "sync") }},
-		apiCommand{use: "show INSTANCE BIZ", short: "Show a config", args: cobra.ExactArgs(2), method: "GET", path: one},
+		apiCommand{use: "show INSTANCE BIZ", short: "Show a config", example: "  tidemark sync show demo_APP1 UCHAT", args: cobra.ExactArgs(2), method: "GET", path: one},
 		apiCommand{use: "create INSTANCE BIZ", short: "Make a config; it is online at once", args: cobra.ExactArgs(2), method: "POST",
 			example: `  tidemark sync create demo_APP1 UCHAT --multi-device --repush threshold --threshold 100
   tidemark sync create demo_APP1 NOTICE --scope global`,
 			path: func(a []string) string { return path("instances", a[0], "sync") }, show: showChange, flags: f.add,
 			body: func(a []string) (any, error) { return f.config(a[1]), nil }},
-		apiCommand{use: "online INSTANCE BIZ", short: "Take a config online", args: cobra.ExactArgs(2), method: "POST",
+		apiCommand{use: "online INSTANCE BIZ", short: "Take a config online", example: "  tidemark sync online demo_APP1 UCHAT", args: cobra.ExactArgs(2), method: "POST",
 			path: func(a []string) string { return one(a) + "/online" }, show: showChange},
-		apiCommand{use: "offline INSTANCE BIZ", short: "Take a config offline: sends are refused and pushes pause", args: cobra.ExactArgs(2), method: "POST",
+		apiCommand{use: "offline INSTANCE BIZ", short: "Take a config offline: sends are refused and pushes pause", example: "  tidemark sync offline demo_APP1 UCHAT", args: cobra.ExactArgs(2), method: "POST",
 			path: func(a []string) string { return one(a) + "/offline" }, show: showChange},
-		apiCommand{use: "delete INSTANCE BIZ", short: "Remove a config that is offline", args: cobra.ExactArgs(2), method: "DELETE", path: one, show: showChange},
+		apiCommand{use: "delete INSTANCE BIZ", short: "Remove a config that is offline", example: "  tidemark sync delete demo_APP1 UCHAT", args: cobra.ExactArgs(2), method: "DELETE", path: one, show: showChange},
 	)
 }
 
@@ -87,7 +87,7 @@ func keyCommand() *cobra.Command {
 	var client bool
 	var retire time.Duration
 	return group("key", "API keys (a tenant's servers) and client keys (its apps)",
-		apiCommand{use: "list INSTANCE", short: "List keys: when made, when last used", args: cobra.ExactArgs(1), method: "GET",
+		apiCommand{use: "list INSTANCE", short: "List keys: when made, when last used", example: "  tidemark key list demo_APP1", args: cobra.ExactArgs(1), method: "GET",
 			path: func(a []string) string { return path("instances", a[0], "keys") }},
 		apiCommand{use: "create INSTANCE", short: "Make a key and print its secret, once", args: cobra.ExactArgs(1), method: "POST",
 			example: `  tidemark key create demo_APP1 --label billing
@@ -105,7 +105,7 @@ func keyCommand() *cobra.Command {
 				c.Flags().StringVar(&form.Label, "label", "", "for people")
 				c.Flags().DurationVar(&retire, "retire", 0, "rotate: the kind's other keys open for so long still; 0: they stay")
 			}},
-		apiCommand{use: "revoke INSTANCE api|client KEYID", short: "Revoke a key at once", args: cobra.ExactArgs(3), method: "DELETE",
+		apiCommand{use: "revoke INSTANCE api|client KEYID", short: "Revoke a key at once", example: "  tidemark key revoke demo_APP1 api 9e67095fbd5e", args: cobra.ExactArgs(3), method: "DELETE",
 			path: func(a []string) string { return path("instances", a[0], "keys", a[1], a[2]) }, show: showChange},
 	)
 }
@@ -126,12 +126,12 @@ func userCommand() *cobra.Command {
 	yes, no := true, false
 	one := func(a []string) string { return path("users", a[0]) }
 	roleFlag := func(c *cobra.Command) { c.Flags().StringVar(&role, "role", "viewer", "viewer, operator or admin") }
-	switched := func(use, short string, disabled *bool) apiCommand {
-		return apiCommand{use: use, short: short, args: cobra.ExactArgs(1), method: "PUT", path: one, show: showChange,
+	switched := func(verb, short string, disabled *bool) apiCommand {
+		return apiCommand{use: verb + " NAME", short: short, example: "  tidemark user " + verb + " ann", args: cobra.ExactArgs(1), method: "PUT", path: one, show: showChange,
 			body: func([]string) (any, error) { return console.UserForm{Disabled: disabled}, nil }}
 	}
 	return group("user", "Console users",
-		apiCommand{use: "list", short: "List users", args: cobra.NoArgs, method: "GET", path: fixed("/users")},
+		apiCommand{use: "list", short: "List users", example: "  tidemark user list", args: cobra.NoArgs, method: "GET", path: fixed("/users")},
 		apiCommand{use: "create NAME", short: "Make a user; the password is read from standard input", args: cobra.ExactArgs(1), method: "POST",
 			example: "  tidemark user create ann --role operator < password.txt", path: fixed("/users"), show: showChange, flags: roleFlag,
 			body: func(a []string) (_ any, err error) {
@@ -139,26 +139,26 @@ func userCommand() *cobra.Command {
 				form.Password, err = secretLine("TIDEMARK_USER_PASSWORD")
 				return form, err
 			}},
-		apiCommand{use: "role NAME ROLE", short: "Give a user another role; ends their sessions", args: cobra.ExactArgs(2), method: "PUT", path: one, show: showChange,
+		apiCommand{use: "role NAME ROLE", short: "Give a user another role; ends their sessions", example: "  tidemark user role ann admin", args: cobra.ExactArgs(2), method: "PUT", path: one, show: showChange,
 			body: func(a []string) (any, error) { return console.UserForm{Role: registry.Role(a[1])}, nil }},
-		apiCommand{use: "password NAME", short: "Give a user another password; ends their sessions", args: cobra.ExactArgs(1), method: "PUT", path: one, show: showChange,
+		apiCommand{use: "password NAME", short: "Give a user another password; ends their sessions", example: "  tidemark user password ann < password.txt", args: cobra.ExactArgs(1), method: "PUT", path: one, show: showChange,
 			body: func([]string) (any, error) {
 				p, err := secretLine("TIDEMARK_USER_PASSWORD")
 				return console.UserForm{Password: p}, err
 			}},
-		switched("disable NAME", "Disable a user; ends their sessions", &yes),
-		switched("enable NAME", "Enable a user again", &no),
-		apiCommand{use: "delete NAME", short: "Remove a user", args: cobra.ExactArgs(1), method: "DELETE", path: one, show: showChange},
+		switched("disable", "Disable a user; ends their sessions", &yes),
+		switched("enable", "Enable a user again", &no),
+		apiCommand{use: "delete NAME", short: "Remove a user", example: "  tidemark user delete ann", args: cobra.ExactArgs(1), method: "DELETE", path: one, show: showChange},
 	)
 }
 
 func signatureCommand() *cobra.Command {
 	put := func(use, short string, on bool) apiCommand {
-		return apiCommand{use: use, short: short, args: cobra.NoArgs, method: "PUT", path: fixed("/service/signature"), show: showChange,
+		return apiCommand{use: use, short: short, example: "  tidemark signature " + use, args: cobra.NoArgs, method: "PUT", path: fixed("/service/signature"), show: showChange,
 			body: func([]string) (any, error) { return map[string]bool{"on": on}, nil }}
 	}
 	return group("signature", "The check of request signatures, for the whole service",
-		apiCommand{use: "show", short: "Say whether it is on", args: cobra.NoArgs, method: "GET", path: fixed("/service/signature")},
+		apiCommand{use: "show", short: "Say whether it is on", example: "  tidemark signature show", args: cobra.NoArgs, method: "GET", path: fixed("/service/signature")},
 		put("on", "Switch it on: unsigned calls are refused", true), put("off", "Switch it off", false),
 	)
 }
@@ -196,6 +196,6 @@ func auditCommand() *cobra.Command {
 			path: func(a []string) string { return "/audit" + query(a) }, flags: filters},
 		apiCommand{use: "export", short: "Print records as NDJSON or CSV", example: "  tidemark audit export --format csv --from 2024-04-01 > audit.csv", args: cobra.NoArgs, method: "GET",
 			path: func(a []string) string { return "/audit/export" + query(a) }, flags: export, show: showRaw},
-		apiCommand{use: "actions", short: "List the actions that there are", args: cobra.NoArgs, method: "GET", path: fixed("/actions")},
+		apiCommand{use: "actions", short: "List the actions that there are", example: "  tidemark audit actions", args: cobra.NoArgs, method: "GET", path: fixed("/actions")},
 	)
 }

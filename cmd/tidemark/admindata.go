@@ -81,7 +81,7 @@ func tailCommand() *cobra.Command {
 	fl.StringVar(&biz, "biz", "", "only of this business")
 	fl.StringVar(&target, "target", "", "only of this link token")
 	fl.IntVar(&partition, "partition", -1, "only of this partition; -1: all")
-	fl.IntVar(&last, "last", 0, "how many entries before the end to begin with")
+	fl.IntVar(&last, "last", 0, "how many entries before the end to begin with; 0: none")
 	return cmd
 }
 

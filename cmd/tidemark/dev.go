@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -52,7 +51,7 @@ can use it; --brokers uses a Kafka of yours instead.`,
 	fl.StringVar(&f.node.Kafka, "kafka", node.DefaultKafka, "embedded broker; loopback only")
 	fl.StringVar(&f.brokers, "brokers", "", "use this Kafka instead, host:port,...")
 	fl.IntVar(&f.portBase, "port-base", -1, "0: take free ports for all doors and print them; n: n for HTTP, n+1 admin, n+2 native, n+3 Kafka")
-	fl.StringVar(&f.node.AdminToken, "admin-token", os.Getenv("TIDEMARK_ADMIN_TOKEN"), "asked of every call of the admin API; default $TIDEMARK_ADMIN_TOKEN, empty: open on loopback")
+	secretVar(fl, &f.node.AdminToken, "admin-token", "TIDEMARK_ADMIN_TOKEN", "asked of every call of the admin API; default $TIDEMARK_ADMIN_TOKEN, empty: open on loopback")
 	fl.StringVar((*string)(&f.node.DeviceCredentials), "device-credentials", string(tenant.Issue), "off, issue (refuse wrong ones), or require (refuse devices without theirs too)")
 	fl.BoolVar(&f.node.Fsync, "fsync", false, "embedded broker: survive a power cut, not only kill -9; slower")
 	fl.BoolVar(&f.node.PublicPlaintext, "plaintext", false, "allow plaintext HTTP on other addresses than loopback (behind a proxy that ends TLS)")

@@ -60,7 +60,7 @@ func sendCommand() *cobra.Command {
 	fl.StringVar(&f.os, "os", "", "only for iOS or Android")
 	fl.StringVar(&f.minVersion, "min-version", "", "lowest app version, inclusive")
 	fl.StringVar(&f.maxVersion, "max-version", "", "highest app version, inclusive")
-	fl.DurationVar(&f.valid, "valid", 0, "how long it may be delivered; default: the retention")
+	fl.DurationVar(&f.valid, "valid", 0, "how long it may be delivered; 0: for the retention")
 	f.topology.add(cmd)
 	for _, name := range []string{"instance", "biz"} {
 		if err := cmd.MarkFlagRequired(name); err != nil {

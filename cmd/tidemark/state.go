@@ -31,7 +31,7 @@ func stateCommand() *cobra.Command {
 	}
 	fl := inspect.Flags()
 	fl.StringVar(&dataDir, "data-dir", "data", "the node's data directory")
-	fl.Int32Var(&partition, "partition", 0, "which partition's store")
+	fl.Int32Var(&partition, "partition", 0, "which partition's store; 0: the first")
 	fl.StringVar(&cfg.Dir, "dir", "", "a store's own directory, instead of these two")
 	fl.StringVar(&cfg.Instance, "instance", "", "counters of instances whose id begins so")
 	fl.StringVar(&cfg.Business, "business", "", "counters of businesses that begin so")

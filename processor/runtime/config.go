@@ -26,7 +26,7 @@ const (
 	DefaultSweepEvery       = 6 * time.Hour
 	DefaultDrainTimeout     = 10 * time.Second
 	DefaultSessionTimeout   = 10 * time.Second
-	DefaultQueueBytesMax    = 4 << 20
+	DefaultQueueBytesMax    = 2 << 20
 	DefaultReadAheadBytes   = 4 << 20
 	DefaultProducerBuffered = 20_000
 )
@@ -72,11 +72,12 @@ type Config struct {
 	// SessionTimeout of the group: how fast a dead process is noticed; default
 	// 10 s, at least the broker's minimum (6 s).
 	SessionTimeout time.Duration
-	// QueueBytesMax bounds the requests read ahead for one partition; default 4 MiB.
+	// QueueBytesMax bounds the requests read ahead for one partition; default 2 MiB.
 	// One that stands still is not read on past it.
 	QueueBytesMax int
 	// ReadAheadBytesMax bounds the requests read ahead for all partitions that
-	// are not at their own bound; default 4 MiB.
+	// are not at their own bound, as long as no runner is without work; default
+	// 4 MiB.
 	ReadAheadBytesMax int
 
 	// Now is the clock of presence and status; default time.Now. It decides

@@ -24,6 +24,9 @@ const (
 	// fetchWaitMax is how long a partition that was paused may wait for others'
 	// fetch to return.
 	fetchWaitMax = 500 * time.Millisecond
+	// starvedWait is how long a runner without work may wait for others' queues
+	// to get shorter, when nothing is known to be there for it.
+	starvedWait = 20 * time.Millisecond
 )
 
 // input reads the requests topic for all runners of the process.
@@ -34,10 +37,12 @@ type input struct {
 	max    int // bytes a queue may hold before its partition is paused
 	ahead  int // bytes that the queues which are not paused may hold together
 
-	// queued is what those queues hold. It is taken down by runners, and room
-	// says that it was.
-	queued atomic.Int64
-	room   chan struct{} // one slot
+	// queued is what those queues hold. Runners take it down; room says that
+	// they did, or that one found nothing.
+	queued  atomic.Int64
+	starved atomic.Int32  // queues whose runner found nothing
+	hungry  atomic.Int32  // of them those with more to fetch, as far as is known
+	room    chan struct{} // one slot
 
 	mu     sync.Mutex
 	queues map[int32]*queue
@@ -56,6 +61,9 @@ type queue struct {
 	bytes  int
 	paused bool
 	ended  bool  // nobody takes from it any more
+	empty  bool  // the runner found nothing
+	hungry bool  // and there is more to fetch
+	next   int64 // offset behind the last record that was added
 	high   int64 // the topic's high watermark, as of the last fetch
 	err    error // the partition cannot be read on
 
@@ -108,11 +116,21 @@ func (in *input) run(ctx context.Context) {
 	}
 }
 
-// waitRoom waits until the queues are short enough to read on.
+// waitRoom waits until the queues are short enough to read on. What a runner
+// that stands still has not taken must not keep another waiting: as long as one
+// has nothing to do, reading goes on, until the former's partition is at its
+// own bound and paused. (A standby stands still when its owner does, and that
+// one's process may have a standby of ours.)
 func (in *input) waitRoom(ctx context.Context) {
-	for in.queued.Load() > int64(in.ahead) {
+	for in.queued.Load() > int64(in.ahead) && in.hungry.Load() == 0 {
+		var enough <-chan time.Time
+		if in.starved.Load() > 0 {
+			enough = time.After(starvedWait)
+		}
 		select {
 		case <-in.room:
+		case <-enough:
+			return
 		case <-ctx.Done():
 			return
 		}
@@ -180,7 +198,9 @@ func (q *queue) add(records []*kgo.Record, high int64, err error) {
 	q.high = max(q.high, high)
 	if len(records) > 0 && !q.ended {
 		q.chunks = append(q.chunks, records)
+		q.next = records[len(records)-1].Offset + 1
 		q.grow(size(records))
+		q.starve(false)
 	}
 	if err != nil && permanent(err) {
 		q.err = err
@@ -198,6 +218,7 @@ func (q *queue) take() ([]*kgo.Record, error) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if len(q.chunks) == 0 {
+		q.starve(true)
 		return nil, q.err
 	}
 	c := q.chunks[0]
@@ -231,7 +252,32 @@ func (q *queue) end() {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	q.grow(-q.bytes)
+	q.starve(false)
 	q.chunks, q.ended = nil, true
+}
+
+// starve notes whether the queue's runner found nothing. The caller holds the
+// lock.
+func (q *queue) starve(empty bool) {
+	empty = empty && !q.ended
+	hungry := empty && !q.paused && q.high > q.next
+	if empty != q.empty {
+		q.in.starved.Add(sign(empty))
+	}
+	if hungry != q.hungry {
+		q.in.hungry.Add(sign(hungry))
+	}
+	if empty && !q.empty {
+		wake(q.in.room)
+	}
+	q.empty, q.hungry = empty, hungry
+}
+
+func sign(more bool) int32 {
+	if more {
+		return 1
+	}
+	return -1
 }
 
 // lag is how many requests behind decided the topic holds; -1 before the first

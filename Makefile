@@ -35,7 +35,7 @@ test-browser: ## drive the console's pages in Chromium (needs npm for axe-core; 
 	$(GO) test -tags browser -count 1 -timeout 10m -run Browser ./connectors/console
 
 .PHONY: fuzz
-fuzz: ## run every fuzz target for FUZZTIME (default 5s)
+fuzz: ## run every fuzz target for FUZZTIME (default 5s; 10000x: so many inputs)
 	@set -e; for pkg in $$($(GO) list ./...); do \
 	  for target in $$($(GO) test -list '^Fuzz' $$pkg | grep '^Fuzz' || true); do \
 	    echo "fuzz $$pkg $$target"; \

@@ -59,6 +59,7 @@ type Listener struct {
 	conns   sync.WaitGroup
 
 	mu        sync.Mutex
+	closed    bool
 	producers map[int64]struct{}
 	refused   int64 // since the last line
 	lastLine  time.Time
@@ -91,8 +92,10 @@ func (l *Listener) Accept() (net.Conn, error) {
 			l.complain(raw.RemoteAddr(), errors.New("too many connections"))
 			continue
 		case err == nil:
-			l.open.Add(1)
-			l.conns.Add(1)
+			if !l.enter() {
+				raw.Close()
+				return nil, net.ErrClosed
+			}
 			return &conn{Conn: raw, l: l, in: bufio.NewReaderSize(raw, readBuffer), shares: shares{budget: l.frames}}, nil
 		case l.ctx.Err() != nil:
 			return nil, net.ErrClosed
@@ -106,8 +109,24 @@ func (l *Listener) Accept() (net.Conn, error) {
 	}
 }
 
+// enter counts a connection, unless the listener was closed meanwhile: who
+// waits after that has seen all there will be.
+func (l *Listener) enter() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.closed {
+		return false
+	}
+	l.open.Add(1)
+	l.conns.Add(1)
+	return true
+}
+
 // Close stops accepting; open connections stay.
 func (l *Listener) Close() error {
+	l.mu.Lock()
+	l.closed = true
+	l.mu.Unlock()
 	l.cancel()
 	return l.Listener.Close()
 }

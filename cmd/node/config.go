@@ -75,6 +75,9 @@ type Config struct {
 	// the publisher's default.
 	TickEvery time.Duration
 
+	// Trace says where traces of requests go.
+	Trace TraceConfig
+
 	// as says how a role reaches the broker, in tests of their rights; nil: all
 	// roles as one.
 	as func(role string) []kgo.Opt
@@ -120,6 +123,9 @@ func (c *Config) Validate() error {
 	}
 	if !c.PublicPlaintext && (!loopback(c.HTTP) || !loopback(c.Admin)) {
 		return fmt.Errorf("plaintext HTTP on %s or %s would leave this machine: listen on loopback behind a proxy that ends TLS, or say --plaintext", c.HTTP, c.Admin)
+	}
+	if err := c.Trace.Validate(); err != nil {
+		return err
 	}
 	return c.DeviceCredentials.Check()
 }

@@ -367,6 +367,7 @@ func get(t *testing.T, url string) io.ReadCloser {
 	if err != nil {
 		t.Fatal(err)
 	}
+	req.Header.Set("Authorization", "Bearer ck")
 	res, err := http.DefaultClient.Do(req)
 	if err != nil {
 		t.Fatal(err)

@@ -34,6 +34,7 @@ type Node struct {
 	cfg     Config
 	topo    *topology.Topology
 	metrics *prometheus.Registry
+	tracing *tracing // nil: nothing is traced
 	wait    readiness
 	life    lifeline
 	public  net.Listener
@@ -75,6 +76,9 @@ func New(cfg Config) (*Node, error) {
 		return nil, err
 	}
 	n.wait.waitFor("the start")
+	if n.tracing, err = openTracing(context.Background(), cfg.Trace, "node", cfg.Version); err != nil {
+		return nil, err
+	}
 	if err := os.MkdirAll(cfg.DataDir, 0o700); err != nil {
 		return nil, fmt.Errorf("make data directory: %w", err)
 	}
@@ -128,6 +132,9 @@ func (n *Node) Run(ctx context.Context) error {
 // start brings the parts up, each once what it needs is there.
 func (n *Node) start(ctx context.Context, p *parts) error {
 	p.start("admin HTTP", serve(n.admin, n.adminHandler()))
+	if n.tracing != nil {
+		p.start("traces", n.tracing.run)
+	}
 	for _, step := range []struct {
 		what string
 		do   func(context.Context, *parts) error
@@ -218,6 +225,9 @@ func (n *Node) startTasks(_ context.Context, p *parts) (err error) {
 		Log: n.cfg.Log, Metrics: n.metrics,
 	})
 	if err == nil {
+		if n.tracing != nil {
+			n.tasks.Trace(n.tracing.append)
+		}
 		p.start("sync tasks", n.tasks.Run)
 	}
 	return err
@@ -226,7 +236,7 @@ func (n *Node) startTasks(_ context.Context, p *parts) (err error) {
 func (n *Node) startDoors(_ context.Context, p *parts) (err error) {
 	doorman := ingress.NewDoorman(ingress.DoormanConfig{Model: n.registry.Model, Used: n.uses.note})
 	p.start("key uses", n.tellKeyUses)
-	n.ingress, err = ingress.New(ingress.Config{Client: n.as("ingress"), Topology: n.topo, Settings: n.settings, Authorize: doorman.Authorize, Log: n.cfg.Log, Metrics: n.metrics})
+	n.ingress, err = ingress.New(ingress.Config{Client: n.as("ingress"), Topology: n.topo, Settings: n.settings, Trace: n.tracing.traceCalls(), Authorize: doorman.Authorize, Log: n.cfg.Log, Metrics: n.metrics})
 	if err != nil {
 		return err
 	}
@@ -243,7 +253,7 @@ func (n *Node) startDoors(_ context.Context, p *parts) (err error) {
 		Client: n.as("edge"), Topology: n.topo, Shared: n.shared, Dir: n.cfg.dir("state"),
 		Settings: n.settings, SettingsChanged: changed, Authenticate: n.authenticate,
 		ValidateSession: n.clients.validateSession, AdmitUser: n.clients.admitUser, AdmitDevice: n.clients.devices.Admit,
-		Native: native, PublicAddress: n.public.Addr().String(), NativeAddress: n.native.Addr().String(),
+		Trace: n.tracing.traceDelivery(), Native: native, PublicAddress: n.public.Addr().String(), NativeAddress: n.native.Addr().String(),
 		Log: n.cfg.Log, Metrics: n.metrics,
 	})
 	if err != nil {

@@ -38,6 +38,7 @@ type ProcessorConfig struct {
 	CacheBytes      int64
 	SessionTimeout  time.Duration
 	CheckpointEvery time.Duration
+	Trace           TraceConfig
 	Version         string // of the program, for metrics; default "dev"
 	Log             *slog.Logger
 }
@@ -54,7 +55,7 @@ func (c *ProcessorConfig) Validate() error {
 	case !loopback(c.Admin):
 		return fmt.Errorf("admin address %s is not loopback: it asks nobody who they are", c.Admin)
 	}
-	return nil
+	return c.Trace.Validate()
 }
 
 // Processor runs sync tasks. Make it with [NewProcessor].
@@ -66,6 +67,7 @@ type Processor struct {
 	tasks    *runtime.Runtime
 	listener net.Listener
 	life     lifeline
+	tracing  *tracing // nil: nothing is traced
 }
 
 // NewProcessor checks the configuration, reads the key and opens the listener.
@@ -108,6 +110,12 @@ func NewProcessor(cfg ProcessorConfig) (*Processor, error) {
 	if err != nil {
 		return nil, err
 	}
+	if p.tracing, err = openTracing(context.Background(), cfg.Trace, "processor", cfg.Version); err != nil {
+		return nil, err
+	}
+	if p.tracing != nil {
+		p.tasks.Trace(p.tracing.append)
+	}
 	if p.listener, err = net.Listen("tcp", cfg.Admin); err != nil {
 		return nil, fmt.Errorf("listen on %s: %w (choose another address with --admin)", cfg.Admin, err)
 	}
@@ -131,6 +139,9 @@ func (p *Processor) Run(ctx context.Context) error {
 	mux.Handle("GET /metrics", promhttp.HandlerFor(p.metrics, promhttp.HandlerOpts{}))
 	addProfiles(mux, func(h http.Handler) http.Handler { return h })
 	parts.start("admin HTTP", serve(p.listener, mux))
+	if p.tracing != nil {
+		parts.start("traces", p.tracing.run)
+	}
 	parts.start("sync tasks", p.tasks.Run)
 	p.cfg.Log.Info("processor started", "admin", p.listener.Addr().String())
 	var err error

@@ -59,6 +59,7 @@ can use it; --brokers uses a Kafka of yours instead.`,
 	fl.DurationVar(&f.node.CheckpointEvery, "checkpoint-every", 0, "how often a partition's base is written to the changelog; 0: 15s")
 	fl.DurationVar(&f.node.SessionTimeout, "session-timeout", 0, "how fast the group notices a dead process; 0: 10s")
 	fl.BoolVar(&f.demo, "demo", false, "play a day of flight operations through both doors, then stay up")
+	addTraceFlags(cmd, &f.node.Trace)
 	f.console.add(cmd)
 	f.topology.add(cmd)
 	f.logs.add(cmd)

@@ -86,7 +86,7 @@ var libraries = []struct{ prefix, rooms, instead string }{
 	{"github.com/cockroachdb/pebble", "state state/view connectors/tenant bench/dedupe", "use package state: its README draws every key"},
 	{"github.com/hashicorp/raft", "topology/registry/quorum", "propose commands to quorum, and read registry.Model"},
 	{"github.com/prometheus/", "processor/runtime connectors/edge connectors/ingress cmd/node", "return figures, and let the shell around you register them"},
-	{"go.opentelemetry.io/", "cmd/node connectors/edge connectors/ingress", "pass the trace context on in headers, and leave spans to doors and edges"},
+	{"go.opentelemetry.io/", "cmd/node", "take a function that begins a span, and let cmd/node fill it in"},
 	{"github.com/spf13/", "cmd/tidemark bench/delivery bench/processor", "take a Config, and leave flags to the command"},
 }
 

@@ -42,6 +42,7 @@ key that the registry's node keeps.`,
 	fl.IntVar(&cfg.Standbys, "standbys", 0, "how many other processes keep a partition warm; 0: 1, -1: none")
 	fl.DurationVar(&cfg.SessionTimeout, "session-timeout", 0, "how fast the group notices a dead process; 0: 10s")
 	fl.DurationVar(&cfg.CheckpointEvery, "checkpoint-every", 0, "how often a partition's base is written to the changelog; 0: 15s")
+	addTraceFlags(cmd, &cfg.Trace)
 	topo.add(cmd)
 	logs.add(cmd)
 	return cmd

@@ -34,9 +34,11 @@ func (a *acks) send(pt *session.Point, done func(error)) {
 		To: pt.To, Time: a.s.nowMillis(), Entries: pt.Entries,
 	}
 	began := a.s.cfg.Now()
+	end := a.s.traces.acknowledged(l, pt.To, began)
 	a.s.producer.TryProduce(context.Background(), &kgo.Record{
 		Topic: a.s.cfg.Topology.Acks.Name, Partition: p.n, Key: rec.RecordKey(), Value: rec.Append(nil),
 	}, func(_ *kgo.Record, err error) {
+		end(err)
 		if err != nil {
 			a.s.metrics.ackErrors.Inc()
 			p.settled(l, src.DeviceID, rec.To)

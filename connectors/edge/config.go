@@ -145,6 +145,8 @@ type Config struct {
 	// server stops; default 5 s.
 	DrainSpread time.Duration
 
+	// Trace begins the spans of pushes and acknowledgements; nil: none.
+	Trace Trace
 	// Now is the clock; default time.Now.
 	Now func() time.Time
 	// Log is where to report; default slog.Default().

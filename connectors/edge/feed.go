@@ -37,7 +37,7 @@ type topicPartition struct {
 }
 
 func newFeed(s *Server) *feed {
-	f := &feed{s: s, pen: pen{metrics: s.metrics, now: s.nowMillis}}
+	f := &feed{s: s, pen: pen{metrics: s.metrics, now: s.nowMillis, traces: s.traces}}
 	f.ends.left = make(map[topicPartition]int64)
 	return f
 }
@@ -307,6 +307,7 @@ func (f *feed) sort(fetches *kgo.Fetches) []*job {
 			all = append(all, j)
 		}
 		if tp.Topic == t.Oplog.Name {
+			f.s.traces.note(tp.Records)
 			j.oplog = records
 			p.end.Store(tp.HighWatermark)
 		} else {

@@ -30,6 +30,7 @@ type pen struct {
 	encode  encoder
 	metrics *metrics
 	now     func() int64
+	traces  *traces
 }
 
 func newFlusher(m *metrics, now func() int64) *flusher {
@@ -122,6 +123,7 @@ func (f *pen) measure(spans []session.Span) {
 	if len(spans) == 0 {
 		return
 	}
+	f.traces.written(spans)
 	now, n := f.now(), 0
 	for i := range spans {
 		n += len(spans[i].Entries)

@@ -45,6 +45,7 @@ type Server struct {
 	handshakes atomic.Int64
 	validating sync.Map // instance to chan struct{} of capacity validationsMax
 
+	traces       *traces
 	running      sync.WaitGroup // of what spawn started
 	draining     atomic.Bool
 	housekeeping atomic.Int64 // since when a round of it is under way, epoch ms; 0: none is
@@ -61,13 +62,16 @@ func New(cfg Config) (*Server, error) {
 		hub:   hub{devices: make(map[deviceKey]*client)},
 		users: users{online: make(map[userKey][]*client), at: make(map[*client]userKey)},
 	}
+	s.traces = newTraces(cfg.Trace)
 	s.acks = acks{s}
 	s.presence = newPresence(s, cfg.Topology.Partitions)
 	s.wheel = newWheel(s)
 	s.notReady("it has not started")
 	s.current.Store(cfg.Settings())
 	for range runtime.GOMAXPROCS(0) {
-		s.flushers = append(s.flushers, newFlusher(s.metrics, s.nowMillis))
+		f := newFlusher(s.metrics, s.nowMillis)
+		f.pen.traces = s.traces
+		s.flushers = append(s.flushers, f)
 	}
 	if err := s.open(); err != nil {
 		return nil, errors.Join(fmt.Errorf("edge: %w", err), s.closeStores())

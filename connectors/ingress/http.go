@@ -33,7 +33,9 @@ func (s *Server) Handler() http.Handler {
 
 func (s *Server) serve(w http.ResponseWriter, r *http.Request, scope string) {
 	began := time.Now()
+	r, end := s.traced(r)
 	status, res := s.handle(w, r, scope)
+	end(res.Code)
 	s.metrics.observe(res.Code, time.Since(began))
 	answer(w, status, &res)
 }

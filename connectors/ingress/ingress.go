@@ -45,6 +45,8 @@ type Config struct {
 	// InFlightMax bounds the calls that wait at the same time; default 10,000.
 	// Past it calls are refused with 503.
 	InFlightMax int
+	// Trace begins the spans of calls; nil: none.
+	Trace Trace
 	// Log is where to report; default slog.Default().
 	Log *slog.Logger
 	// Metrics receives the metrics; nil: none are registered.
@@ -204,7 +206,7 @@ func (s *Server) ask(ctx context.Context, req *schemas.Request) (schemas.Result,
 	ctx, cancel := context.WithTimeout(ctx, s.cfg.Timeout)
 	defer cancel()
 	failed := make(chan error, 1)
-	s.producer.Produce(context.WithoutCancel(ctx), s.record(req, id), func(_ *kgo.Record, err error) {
+	s.producer.Produce(context.WithoutCancel(ctx), withTrace(ctx, s.record(req, id)), func(_ *kgo.Record, err error) {
 		if err != nil {
 			failed <- err
 		}

@@ -44,6 +44,7 @@ type writer struct {
 	partition int32
 	online    func(*processor.Reach) bool // presence
 	slab      []kgo.Record
+	traced    int // spans begun whose records are not written yet
 
 	acks acks
 	wg   sync.WaitGroup // records handed to the client and not yet answered
@@ -60,6 +61,8 @@ type acks struct {
 	sent     []int64 // positions, one for each side output
 	err      error
 	notify   chan struct{}
+
+	spans map[int64]appendSpan // of appends on their way that are traced, by position
 
 	// One append at a time is timed, and it stands for its neighbours.
 	took    prometheus.Observer // nil: none is
@@ -81,6 +84,9 @@ func (w *writer) write(ctx context.Context, outs []processor.Output) {
 		switch o.Kind {
 		case processor.Append, processor.Marker:
 			r.Topic, r.Partition, r.Key, r.Value = w.topics.oplog, w.partition, o.Key, o.Value
+			if w.traced > 0 {
+				r.Headers = w.traceHeaders(o.Position)
+			}
 			w.acks.expect(o)
 			w.client.Produce(ctx, r, w.appended)
 			continue
@@ -141,6 +147,9 @@ func (w *writer) appended(r *kgo.Record, err error) {
 	defer a.mu.Unlock()
 	position := a.queue[0]
 	a.queue = a.queue[1:]
+	if len(a.spans) > 0 {
+		a.endSpan(position, err)
+	}
 	switch {
 	case err != nil:
 		a.fail(fmt.Errorf("append to %s partition %d: %w", r.Topic, r.Partition, err))

@@ -49,8 +49,9 @@ type runner struct {
 	sent  []int64 // scratch
 	keep  keeper
 
-	repeats int64        // duplicates that metrics know of
-	working atomic.Int64 // since when it has been at one piece of work of its own, unix ns; 0: it waits for the world
+	asked   map[int64]asked // requests of this turn to be traced, by position
+	repeats int64           // duplicates that metrics know of
+	working atomic.Int64    // since when it has been at one piece of work of its own, unix ns; 0: it waits for the world
 }
 
 // run keeps incarnations going until the context ends. The store is closed
@@ -383,6 +384,9 @@ func (r *runner) turn(ctx context.Context) (busy bool, err error) {
 		}
 		rec := r.chunk[0]
 		r.chunk = r.chunk[1:]
+		if r.rt.tracer != nil {
+			r.noteTrace(rec)
+		}
 		if err := r.decideOne(rec); err != nil {
 			return false, err
 		}
@@ -402,6 +406,9 @@ func (r *runner) turn(ctx context.Context) (busy bool, err error) {
 func (r *runner) write(ctx context.Context) {
 	outs := r.task.Take()
 	r.rt.metrics.output(outs)
+	if len(r.asked) > 0 {
+		r.beginSpans(outs)
+	}
 	at := r.working.Swap(0) // a broker that is away is no fault of ours
 	r.out.write(ctx, outs)
 	if at != 0 {

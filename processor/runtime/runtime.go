@@ -27,6 +27,7 @@ type Runtime struct {
 	presence *presence
 	member   *kgo.Client
 	metrics  *metrics
+	tracer   Tracer // nil: nothing is traced
 
 	life context.Context // of the runners; ends when Run drains
 

@@ -96,6 +96,7 @@ func TestALostDiskIsRestoredThoughTheLogGoesOnBehindTheBase(t *testing.T) {
 	_, stop := w.node("a")
 	w.push("m", 50)
 	w.push("m", 50) // duplicates: no entries, so a marker covers them
+	w.waitEntries(50)
 	w.eventually("lag 0", func() bool { return w.lag() == 0 })
 	stop()
 	log := w.read(w.topo.Oplog.Name, 0)

@@ -39,6 +39,8 @@ type Config struct {
 	// Fsync makes the embedded broker survive a power cut, not only kill -9.
 	Fsync bool
 
+	// Registry is this node's place in the registry's quorum.
+	Registry RegistryConfig
 	// Topology is the map; its zero value the default one.
 	Topology topology.Config
 	// AdminToken is asked of every call of the admin API; empty: the API is
@@ -117,6 +119,12 @@ func (c *Config) setDefaults() {
 func (c *Config) Validate() error {
 	if c.DataDir == "" {
 		return errors.New("data directory is missing: say --data-dir")
+	}
+	if err := c.Registry.Validate(); err != nil {
+		return err
+	}
+	if c.Registry.shared() && len(c.Brokers) == 0 {
+		return errors.New("several nodes share a registry, so they must share a Kafka: say --brokers")
 	}
 	if c.AdminToken == "" && !loopback(c.Admin) {
 		return fmt.Errorf("admin address %s is not loopback: set --admin-token", c.Admin)

@@ -20,7 +20,7 @@ var errStarting = errors.New("the node is starting")
 // is answered once that runs.
 func (n *Node) openConsole() (err error) {
 	cfg := console.Config{
-		Registry: n.registry, WaitPublished: n.publisher.WaitPublished, Log: n.cfg.Log,
+		Registry: n.registry, Members: members{n.registry}, WaitPublished: n.publisher.WaitPublished, Log: n.cfg.Log,
 		Stats: stats{n}, Sender: sender{n}, Tail: tail{n}, Live: &live{node: n},
 		OIDC: n.cfg.OIDC, SecureCookies: n.cfg.SecureCookies, Zone: n.cfg.Zone,
 	}

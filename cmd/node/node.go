@@ -178,8 +178,11 @@ func (n *Node) startBroker(ctx context.Context, _ *parts) (err error) {
 }
 
 func (n *Node) startRegistry(ctx context.Context, p *parts) (err error) {
-	n.registry, err = quorum.Open(quorum.Config{Dir: n.cfg.dir("registry"), Topology: n.topo.Frozen(), Admin: n.AdminURL(), Log: n.cfg.Log})
+	cfg, err := n.quorumConfig()
 	if err != nil {
+		return err
+	}
+	if n.registry, err = quorum.Open(cfg); err != nil {
 		return err
 	}
 	p.start("registry", n.registry.Run)
@@ -250,7 +253,7 @@ func (n *Node) startDoors(_ context.Context, p *parts) (err error) {
 	}
 	changed := make(chan struct{}, 1)
 	n.edge, err = edge.New(edge.Config{
-		Client: n.as("edge"), Topology: n.topo, Shared: n.shared, Dir: n.cfg.dir("state"),
+		Client: n.as("edge"), EdgeID: n.cfg.Registry.ID, Topology: n.topo, Shared: n.shared, Dir: n.cfg.dir("state"),
 		Settings: n.settings, SettingsChanged: changed, Authenticate: n.authenticate,
 		ValidateSession: n.clients.validateSession, AdmitUser: n.clients.admitUser, AdmitDevice: n.clients.devices.Admit,
 		Trace: n.tracing.traceDelivery(), Native: native, PublicAddress: n.public.Addr().String(), NativeAddress: n.native.Addr().String(),
@@ -293,12 +296,12 @@ func (n *Node) serving() error {
 	if err := n.edge.Ready(); err != nil {
 		return fmt.Errorf("edge: %w", err)
 	}
-	have := n.tasks.Status()
-	if len(have) < int(n.topo.Partitions) {
+	have, shared := n.tasks.Status(), n.cfg.Registry.shared()
+	if !shared && len(have) < int(n.topo.Partitions) {
 		return fmt.Errorf("%d of %d partitions are run here", len(have), n.topo.Partitions)
 	}
 	for _, s := range have {
-		if s.State != runtime.StateRunning {
+		if s.State != runtime.StateRunning && !(shared && s.State == runtime.StateStandby) {
 			return fmt.Errorf("partition %d is %s %s", s.Partition, s.State, s.Reason)
 		}
 	}

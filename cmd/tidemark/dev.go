@@ -20,6 +20,7 @@ import (
 type devFlags struct {
 	node     node.Config
 	topology topologyFlags
+	registry registryFlags
 	brokers  string
 	portBase int
 	console  consoleFlags
@@ -37,6 +38,7 @@ can use it; --brokers uses a Kafka of yours instead.`,
 		Example: `  tidemark dev
   tidemark dev --data-dir /var/lib/tidemark --config tidemark.yaml
   tidemark dev --brokers kafka1:9092,kafka2:9092 --topic-prefix staging.
+  tidemark dev --brokers kafka1:9092 --registry-id r1 --registry-listen 10.0.0.1:7000 --registry-peers r1=10.0.0.1:7000,r2=10.0.0.2:7000,r3=10.0.0.3:7000 --registry-tls-cert r1.crt --registry-tls-key r1.key --registry-tls-ca ca.crt
   tidemark dev --demo                # and play a day of flights through it`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return f.run(cmd.Context(), cmd.OutOrStdout(), cmd.ErrOrStderr())
@@ -62,6 +64,7 @@ can use it; --brokers uses a Kafka of yours instead.`,
 	addTraceFlags(cmd, &f.node.Trace)
 	f.console.add(cmd)
 	f.topology.add(cmd)
+	f.registry.add(cmd)
 	f.logs.add(cmd)
 	return cmd
 }
@@ -76,6 +79,9 @@ func (f *devFlags) run(ctx context.Context, out, errOut io.Writer) error {
 	}
 	f.node.Log, f.node.Version = log, version
 	f.node.Brokers = node.Brokers(f.brokers)
+	if f.node.Registry, err = f.registry.config(); err != nil {
+		return err
+	}
 	f.node.Topology = topology.Config{Prefix: f.topology.prefix, Partitions: f.topology.partitions, Window: f.topology.window}
 	if err := f.console.apply(&f.node); err != nil {
 		return err

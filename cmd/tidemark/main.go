@@ -47,7 +47,7 @@ Start with:
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
-	cmd.AddCommand(devCommand(), processorCommand(), sendCommand(), listenCommand(), configCommand(), statusCommand(), topologyCommand(), stateCommand(), simCommand(),
+	cmd.AddCommand(devCommand(), processorCommand(), sendCommand(), listenCommand(), configCommand(), statusCommand(), registryCommand(), topologyCommand(), stateCommand(), simCommand(),
 		instanceCommand(), syncCommand(), keyCommand(), userCommand(), signatureCommand(), auditCommand(), statsCommand(), sendTestCommand(), tailCommand(), mockTenantCommand(), versionCommand())
 	return cmd
 }

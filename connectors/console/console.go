@@ -34,6 +34,8 @@ type Registry interface {
 // Config of a [Console]. Registry must be given.
 type Config struct {
 	Registry Registry
+	// Members changes the quorum; nil: not from here.
+	Members Members
 	// WaitPublished waits until settings of a revision are in the log of every
 	// partition; default: changes answer without waiting.
 	WaitPublished func(ctx context.Context, revision int64) error

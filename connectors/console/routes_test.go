@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"slices"
@@ -64,11 +65,65 @@ func (h *house) Live(context.Context) (*Snapshot, error) {
 	return &Snapshot{Ready: true, Rates: map[string]float64{"calls": 1.5}, Latency: map[string]Latency{"call": {P50: 0.001}}, Partitions: []PartitionLive{{State: "running"}}}, h.err
 }
 
+// quorum stands for the registry's members; the real ones are tested in cmd/node.
+type quorum struct{ did []string }
+
+func (q *quorum) note(what ...string) error {
+	q.did = append(q.did, strings.Join(what, " "))
+	return nil
+}
+
+func (q *quorum) Join(_ context.Context, id, address, actor, source string) error {
+	return q.note("join", id, address, actor, source)
+}
+
+func (q *quorum) Remove(_ context.Context, id, actor, source string) error {
+	return q.note("remove", id, actor, source)
+}
+
+func (q *quorum) Transfer(_ context.Context, id, actor, source string) error {
+	return q.note("transfer", id, actor, source)
+}
+
+func (q *quorum) Backup(_ context.Context, w io.Writer, actor, source string) error {
+	_, err := io.WriteString(w, "all of it")
+	return errors.Join(err, q.note("backup", actor, source))
+}
+
+func (q *quorum) Restore(_ context.Context, r io.Reader, actor, source string) error {
+	b, err := io.ReadAll(r)
+	return errors.Join(err, q.note("restore", string(b), actor, source))
+}
+
+// TestMembers: what is done to the quorum is done in the caller's name; a node
+// without a registry says so.
+func TestMembers(t *testing.T) {
+	q := &quorum{}
+	d, _ := furnished(t, func(c *Config) { c.Members = q })
+	for _, c := range []struct{ method, path, body string }{
+		{"POST", "/members", `{"id":"r4","address":"10.0.0.4:7000"}`}, {"DELETE", "/members/r2", ""},
+		{"POST", "/transfer", `{"id":"r3"}`}, {"GET", "/backup", ""}, {"POST", "/restore", "a backup"},
+	} {
+		if w := d.call(c.method, v1+"/registry"+c.path, c.body); w.Code != http.StatusOK {
+			t.Errorf("%s %s: %d %s", c.method, c.path, w.Code, w.Body)
+		}
+	}
+	for i, want := range []string{"join r4 10.0.0.4:7000", "remove r2", "transfer r3", "backup", "restore a backup"} {
+		if i >= len(q.did) || !strings.HasPrefix(q.did[i], want+" ") {
+			t.Errorf("%q, want %d to be %q by somebody", q.did, i, want)
+		}
+	}
+	d, _ = furnished(t, func(c *Config) { c.Members = nil })
+	if w := d.call("GET", v1+"/registry/backup", ""); w.Code != http.StatusNotImplemented {
+		t.Errorf("without a registry: %d", w.Code)
+	}
+}
+
 // furnished is a desk with the rest of a node, an instance and two configs.
 func furnished(t *testing.T, change ...func(*Config)) (*desk, *house) {
 	t.Helper()
 	h := &house{}
-	d := newDesk(t, append([]func(*Config){func(c *Config) { c.Sender, c.Stats, c.Tail, c.Live = h, h, h, h }}, change...)...)
+	d := newDesk(t, append([]func(*Config){func(c *Config) { c.Sender, c.Stats, c.Tail, c.Live, c.Members = h, h, h, h, &quorum{} }}, change...)...)
 	op := []registry.Op{
 		registry.CreateInstance{ID: "demo_APP1"},
 		registry.CreateSync{Sync: registry.Sync{InstanceID: "demo_APP1", BizType: "UCHAT", Scope: "specified", Target: "user", Persistent: true, Repush: &registry.Repush{Mode: "queue"}, Online: true}},
@@ -140,6 +195,8 @@ func TestAnswersMatchTheDocument(t *testing.T) {
 		"POST " + "/api/v1/config":                                file,
 		"POST /api/v1/instances/{instanceId}/keys":                `{"for":"client","retireSeconds":60}`,
 		"PUT /api/v1/service/signature":                           `{"on":true}`,
+		"POST /api/v1/registry/members":                           `{"id":"r4","address":"10.0.0.4:7000"}`,
+		"POST /api/v1/registry/transfer":                          `{"id":"r4"}`,
 		"POST /api/v1/users":                                      `{"name":"bob","role":"viewer","password":"` + botsPassword + `"}`,
 		"PUT /api/v1/instances/{instanceId}/sync/{bizType}":       `{"description":"x"}`,
 		"POST /api/v1/login":                                      `{"name":"bob","password":"` + botsPassword + `"}`,

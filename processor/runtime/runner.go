@@ -314,25 +314,43 @@ func (r *runner) own(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
+		due := false
 		if busy && ctx.Err() == nil {
-			continue
+			select { // input that never ends must not put off what is due
+			case <-timer.C:
+				due = true
+			default:
+			}
+		} else {
+			select {
+			case <-ctx.Done():
+				return r.drain(life)
+			case <-r.in.notify:
+			case <-r.out.acks.notify:
+			case <-timer.C:
+				due = true
+			}
 		}
-		select {
-		case <-ctx.Done():
-			return r.drain(life)
-		case <-r.in.notify:
-		case <-r.out.acks.notify:
-		case <-timer.C:
-			r.working.Store(time.Now().UnixNano())
-			if err := r.keep.look(life, r); err != nil {
+		if due {
+			if err := r.housekeep(life, &epoch); err != nil {
 				return err
 			}
-			if err := r.unsettled(&epoch); err != nil {
-				return err
-			}
-			r.status.progress(r)
 		}
 	}
+}
+
+// housekeep does what is due at intervals, whatever the load: bases, flushes,
+// a look at who leads the oplog partition.
+func (r *runner) housekeep(ctx context.Context, epoch *int32) error {
+	r.working.Store(time.Now().UnixNano())
+	if err := r.keep.look(ctx, r); err != nil {
+		return err
+	}
+	if err := r.unsettled(epoch); err != nil {
+		return err
+	}
+	r.status.progress(r)
+	return nil
 }
 
 // leaderEpoch counts the leaders that our oplog partition has had; -1: unknown.

@@ -25,14 +25,16 @@ import (
 // another library's.
 type device struct {
 	t      testing.TB
+	settle func() // waits until the edge has what was pushed
 	send   func([]byte) error
 	frames chan schemas.Frame
 	err    error // why frames ended; read after they have
 	close  func()
 }
 
-func newDevice(t testing.TB, send func([]byte) error, receive func() ([]byte, error), closeIt func()) *device {
-	d := &device{t: t, send: send, frames: make(chan schemas.Frame, 10_000), close: closeIt}
+func newDevice(h *house, send func([]byte) error, receive func() ([]byte, error), closeIt func()) *device {
+	t := h.t
+	d := &device{t: t, settle: h.task.settle, send: send, frames: make(chan schemas.Frame, 10_000), close: closeIt}
 	go func() {
 		defer close(d.frames)
 		for {
@@ -65,7 +67,7 @@ func (h *house) ws() *device {
 		h.t.Errorf("subprotocol %q", c.Subprotocol())
 	}
 	c.SetReadLimit(schemas.MaxServerFrame)
-	return newDevice(h.t,
+	return newDevice(h,
 		func(b []byte) error { return c.Write(ctx, websocket.MessageBinary, b) },
 		func() ([]byte, error) { _, b, err := c.Read(ctx); return b, err },
 		func() { _ = c.CloseNow(); cancel() })
@@ -78,7 +80,7 @@ func (h *house) tcp(dial func() (net.Conn, error)) *device {
 		h.t.Fatal(err)
 	}
 	var held []byte
-	return newDevice(h.t,
+	return newDevice(h,
 		func(b []byte) error {
 			head := []byte{byte(len(b) >> 24), byte(len(b) >> 16), byte(len(b) >> 8), byte(len(b))}
 			_, err := c.Write(append(head, b...))
@@ -103,6 +105,9 @@ func (h *house) tcp(dial func() (net.Conn, error)) *device {
 
 func (d *device) say(f schemas.Frame) {
 	d.t.Helper()
+	if f.Hello != nil || f.Bind != nil || f.Register != nil || f.Foreground != nil {
+		d.settle() // or a business may come in several spans
+	}
 	if err := d.send(f.Append(nil)); err != nil {
 		d.t.Fatal(err)
 	}

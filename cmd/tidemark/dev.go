@@ -131,7 +131,7 @@ Still running. Try in another terminal:
   bin/tidemark listen --url %[1]s --instance %[2]s --key %[3]s --device tablet --user N711MQ --biz DEPARTURE,NOTICE
   bin/tidemark send --url %[1]s --instance %[2]s --biz DEPARTURE --to N711MQ --payload 'hello'
   bin/tidemark status --admin %[4]s
-HTTP %[1]s   admin %[4]s   Kafka %[5]s   (Ctrl-C stops; the data stays in %[6]s)
+Console %[4]s/ (in a browser)   HTTP %[1]s   Kafka %[5]s   (Ctrl-C stops; the data stays in %[6]s)
 `, n.URL(), flights.Instance, flights.ClientKey, n.AdminURL(), n.Kafka(), f.node.DataDir)
 	return nil
 }

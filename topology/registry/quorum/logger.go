@@ -2,8 +2,10 @@ package quorum
 
 import (
 	"context"
+	"errors"
 	"io"
 	"log/slog"
+	"net"
 
 	"github.com/hashicorp/go-hclog"
 )
@@ -17,11 +19,22 @@ func raftLogger(log *slog.Logger) hclog.Logger {
 
 type sink struct{ log *slog.Logger }
 
+// closing reports that a line is about a connection that we closed ourselves,
+// as every stop does.
+func closing(args []any) bool {
+	for _, a := range args {
+		if err, ok := a.(error); ok && errors.Is(err, net.ErrClosed) {
+			return true
+		}
+	}
+	return false
+}
+
 // Accept writes one of Raft's lines. Raft warns of much that is ordinary in a
 // quorum that changes leaders; only its errors are warnings to us.
 func (s sink) Accept(name string, level hclog.Level, msg string, args ...any) {
 	to := slog.LevelDebug
-	if level >= hclog.Error {
+	if level >= hclog.Error && !closing(args) {
 		to = slog.LevelWarn
 	}
 	ctx := context.Background()

@@ -1,6 +1,7 @@
 package topology
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -182,14 +183,21 @@ func (t *Topology) Hash() string {
 	return hex.EncodeToString(sum[:8])
 }
 
+// readNumbers reads JSON and leaves numbers as they are written, for people.
+func readNumbers(b []byte, into any) error {
+	d := json.NewDecoder(bytes.NewReader(b))
+	d.UseNumber()
+	return d.Decode(into)
+}
+
 // Diff compares the frozen part with one that was kept, and says in words what
 // differs; nil if nothing does.
 func (t *Topology) Diff(kept []byte) error {
 	var was, is map[string]any
-	if err := json.Unmarshal(kept, &was); err != nil {
+	if err := readNumbers(kept, &was); err != nil {
 		return fmt.Errorf("read kept topology: %w", err)
 	}
-	if err := json.Unmarshal(t.Frozen(), &is); err != nil {
+	if err := readNumbers(t.Frozen(), &is); err != nil {
 		panic(err)
 	}
 	var errs []error

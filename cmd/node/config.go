@@ -41,6 +41,9 @@ type Config struct {
 
 	// Registry is this node's place in the registry's quorum.
 	Registry RegistryConfig
+	// RegistryOnly runs the registry, its control records and the console, and
+	// neither sync tasks nor doors: `tidemark registry run`. It needs Brokers.
+	RegistryOnly bool
 	// Topology is the map; its zero value the default one.
 	Topology topology.Config
 	// AdminToken is asked of every call of the admin API; empty: the API is
@@ -58,6 +61,10 @@ type Config struct {
 	// PublicPlaintext allows plaintext HTTP on other addresses than loopback:
 	// for a proxy in front that ends TLS.
 	PublicPlaintext bool
+
+	// SignaturesMax bounds the signatures of calls that are remembered, and so
+	// the signed calls in ten minutes; 0: [DefaultSignaturesMax].
+	SignaturesMax int
 
 	// DeviceCredentials is what devices have to show: off, issue (default: the
 	// first connect gets a credential, a wrong one is refused, none is let in)
@@ -123,6 +130,9 @@ func (c *Config) Validate() error {
 	if err := c.Registry.Validate(); err != nil {
 		return err
 	}
+	if c.RegistryOnly && len(c.Brokers) == 0 {
+		return errors.New("a registry without sync tasks publishes to a Kafka that others share: say --brokers")
+	}
 	if c.Registry.shared() && len(c.Brokers) == 0 {
 		return errors.New("several nodes share a registry, so they must share a Kafka: say --brokers")
 	}
@@ -134,6 +144,9 @@ func (c *Config) Validate() error {
 	}
 	if err := c.Trace.Validate(); err != nil {
 		return err
+	}
+	if c.SignaturesMax < 0 {
+		return errors.New("--signatures-max cannot be negative")
 	}
 	return c.DeviceCredentials.Check()
 }

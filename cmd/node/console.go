@@ -21,8 +21,11 @@ var errStarting = errors.New("the node is starting")
 func (n *Node) openConsole() (err error) {
 	cfg := console.Config{
 		Registry: n.registry, Members: members{n.registry}, WaitPublished: n.publisher.WaitPublished, Log: n.cfg.Log,
-		Stats: stats{n}, Sender: sender{n}, Tail: tail{n}, Live: &live{node: n},
+		Live: &live{node: n},
 		OIDC: n.cfg.OIDC, SecureCookies: n.cfg.SecureCookies, Zone: n.cfg.Zone,
+	}
+	if !n.cfg.RegistryOnly {
+		cfg.Stats, cfg.Sender, cfg.Tail = stats{n}, sender{n}, tail{n}
 	}
 	if n.cfg.AdminToken != "" {
 		cfg.Authorize = console.WithToken(n.cfg.AdminToken)

@@ -59,7 +59,7 @@ func (n *Node) Health() error {
 	if err := n.life.check(); err != nil {
 		return err
 	}
-	if !n.running.Load() {
+	if !n.running.Load() || n.cfg.RegistryOnly {
 		return nil
 	}
 	if err := n.tasks.Stuck(); err != nil {

@@ -114,7 +114,11 @@ func (n *Node) Status() Status {
 	}
 	if n.running.Load() {
 		r, c := n.registry.Status(), n.publisher.Status()
-		s.Partitions, s.Registry, s.Control = n.tasks.Status(), &r, &c
+		s.Registry, s.Control = &r, &c
+		if n.cfg.RegistryOnly {
+			return s
+		}
+		s.Partitions = n.tasks.Status()
 		s.Edge = &EdgeStatus{n.edge.Counts(), n.edge.Partitions()}
 	}
 	return s

@@ -77,7 +77,9 @@ func (c *nodeCollector) Collect(to chan<- prometheus.Metric) {
 	}
 	collectRegistry(to, n.registry.Status(), n.cfg.Now())
 	collectControl(to, n.publisher.Status())
-	collectState(to, n.shared, c.disk.bytes(n.cfg.Now()))
+	if n.shared != nil {
+		collectState(to, n.shared, c.disk.bytes(n.cfg.Now()))
+	}
 }
 
 func collectRegistry(to chan<- prometheus.Metric, s registry.Status, now time.Time) {

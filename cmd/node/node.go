@@ -85,7 +85,11 @@ func New(cfg Config) (*Node, error) {
 	for _, l := range []struct {
 		to            *net.Listener
 		address, flag string
-	}{{&n.public, cfg.HTTP, "--http"}, {&n.admin, cfg.Admin, "--admin"}, {&n.native, cfg.Native, "--native"}} {
+		door          bool // for producers and clients
+	}{{&n.public, cfg.HTTP, "--http", true}, {&n.admin, cfg.Admin, "--admin", false}, {&n.native, cfg.Native, "--native", true}} {
+		if l.door && cfg.RegistryOnly {
+			continue
+		}
 		if *l.to, err = net.Listen("tcp", l.address); err != nil {
 			n.closeListeners()
 			return nil, fmt.Errorf("listen on %s: %w (choose another address with %s)", l.address, err, l.flag)
@@ -111,7 +115,7 @@ func (n *Node) Run(ctx context.Context) error {
 	if err == nil {
 		n.wait.waitFor("")
 		n.running.Store(true)
-		n.cfg.Log.Info("ready", "http", n.URL(), "admin", n.AdminURL(), "native", n.native.Addr().String(), "kafka", n.Kafka())
+		n.cfg.Log.Info("ready", n.addresses()...)
 		select {
 		case <-ctx.Done():
 			n.cfg.Log.Info("stopping")
@@ -126,7 +130,32 @@ func (n *Node) Run(ctx context.Context) error {
 	if n.console != nil {
 		n.console.Close() // or its open streams would hold up the listener
 	}
-	return errors.Join(err, p.stop(), n.close())
+	return errors.Join(err, p.stop(err), n.close())
+}
+
+// addresses are where the node is reached, for the log.
+func (n *Node) addresses() []any {
+	all := []any{"admin", n.AdminURL(), "kafka", n.Kafka()}
+	if n.cfg.RegistryOnly {
+		return append(all, "registry", n.registry.Address())
+	}
+	return append(all, "http", n.URL(), "native", n.native.Addr().String())
+}
+
+// step is a part of the start, by what the node waits for meanwhile.
+type step struct {
+	what string
+	do   func(context.Context, *parts) error
+}
+
+// steps of the start, in order.
+func (n *Node) steps() []step {
+	steps := []step{{"the broker", n.startBroker}, {"the registry", n.startRegistry}, {"the settings", n.startSettings}}
+	if !n.cfg.RegistryOnly {
+		steps = append(steps, step{"the stores", n.startStores}, step{"the sync tasks", n.startTasks}, step{"the doors", n.startDoors},
+			step{"partitions to be run and views to catch up", n.waitServing})
+	}
+	return steps
 }
 
 // start brings the parts up, each once what it needs is there.
@@ -135,18 +164,7 @@ func (n *Node) start(ctx context.Context, p *parts) error {
 	if n.tracing != nil {
 		p.start("traces", n.tracing.run)
 	}
-	for _, step := range []struct {
-		what string
-		do   func(context.Context, *parts) error
-	}{
-		{"the broker", n.startBroker},
-		{"the registry", n.startRegistry},
-		{"the settings", n.startSettings},
-		{"the stores", n.startStores},
-		{"the sync tasks", n.startTasks},
-		{"the doors", n.startDoors},
-		{"partitions to be run and views to catch up", n.waitServing},
-	} {
+	for _, step := range n.steps() {
 		n.wait.waitFor(step.what)
 		if err := step.do(ctx, p); err != nil {
 			return fmt.Errorf("start %s: %w", step.what, err)
@@ -186,8 +204,11 @@ func (n *Node) startRegistry(ctx context.Context, p *parts) (err error) {
 		return err
 	}
 	p.start("registry", n.registry.Run)
-	ctx, cancel := context.WithTimeout(ctx, startTimeout)
-	defer cancel()
+	if !n.cfg.Registry.shared() { // else others may come whenever they like
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, startTimeout)
+		defer cancel()
+	}
 	if err := n.registry.Ready(ctx); err != nil {
 		return err
 	}
@@ -237,7 +258,10 @@ func (n *Node) startTasks(_ context.Context, p *parts) (err error) {
 }
 
 func (n *Node) startDoors(_ context.Context, p *parts) (err error) {
-	doorman := ingress.NewDoorman(ingress.DoormanConfig{Model: n.registry.Model, Used: n.uses.note})
+	doorman, err := n.openDoorman()
+	if err != nil {
+		return err
+	}
 	p.start("key uses", n.tellKeyUses)
 	n.ingress, err = ingress.New(ingress.Config{Client: n.as("ingress"), Topology: n.topo, Settings: n.settings, Trace: n.tracing.traceCalls(), Authorize: doorman.Authorize, Log: n.cfg.Log, Metrics: n.metrics})
 	if err != nil {
@@ -290,6 +314,12 @@ func (n *Node) waitServing(ctx context.Context, p *parts) error {
 
 // serving is nil when requests are processed and clients served.
 func (n *Node) serving() error {
+	if n.cfg.RegistryOnly {
+		if !n.registry.Status().Ready {
+			return errors.New("no leader of the registry is known: is a majority of its nodes up?")
+		}
+		return nil
+	}
 	if !n.ingress.Ready() {
 		return errors.New("ingress does not know its results partition yet")
 	}

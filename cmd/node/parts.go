@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"strings"
 	"sync"
 	"time"
 )
@@ -50,8 +51,9 @@ func (p *parts) start(name string, run func(context.Context) error) {
 	}()
 }
 
-// stop ends all parts, the last started first, and reports what went wrong.
-func (p *parts) stop() error {
+// stop ends all parts, the last started first, and reports what went wrong
+// beside what was said already.
+func (p *parts) stop(said error) error {
 	var errs []error
 	for i := len(p.started) - 1; i >= 0; i-- {
 		s := p.started[i]
@@ -59,7 +61,7 @@ func (p *parts) stop() error {
 		late := time.AfterFunc(stopTimeout, func() { p.log.Warn("still stopping", "part", s.name, "after", stopTimeout) })
 		<-s.done
 		late.Stop()
-		if s.err != nil && !errors.Is(s.err, context.Canceled) {
+		if s.err != nil && !errors.Is(s.err, context.Canceled) && (said == nil || !strings.Contains(said.Error(), s.err.Error())) {
 			errs = append(errs, fmt.Errorf("%s: %w", s.name, s.err))
 		}
 	}

@@ -151,7 +151,7 @@ func (p *Processor) Run(ctx context.Context) error {
 		p.life.fail(err)
 	}
 	p.life.stop()
-	return errors.Join(err, parts.stop(), p.shared.Close())
+	return errors.Join(err, parts.stop(err), p.shared.Close())
 }
 
 // health is not nil when only a new process would help; see [Node.Health].

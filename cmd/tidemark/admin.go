@@ -32,10 +32,35 @@ func secretVar(fl *pflag.FlagSet, to *string, name, variable, usage string) {
 	fl.Lookup(name).DefValue = ""
 }
 
+// Limits of one call.
+const (
+	callMax     = time.Minute
+	maxAnswer   = 64 << 20
+	maxProblem  = 64 << 10 // of a refusal's text
+	transferMax = 15 * time.Minute
+)
+
 // call does one request and gives the body of a 2xx answer.
 func (f *adminFlags) call(ctx context.Context, method, path, contentType string, body io.Reader) ([]byte, error) {
-	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	ctx, cancel := context.WithTimeout(ctx, callMax)
 	defer cancel()
+	res, err := f.send(ctx, method, path, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	defer res.Body.Close()
+	b, err := io.ReadAll(io.LimitReader(res.Body, maxAnswer+1))
+	if err != nil {
+		return nil, fmt.Errorf("read the answer of %s: %w", f.url, err)
+	}
+	if len(b) > maxAnswer {
+		return nil, fmt.Errorf("read the answer of %s: it is over %d bytes", f.url, maxAnswer)
+	}
+	return b, nil
+}
+
+// send does one request and gives a 2xx answer, whose body the caller closes.
+func (f *adminFlags) send(ctx context.Context, method, path, contentType string, body io.Reader) (*http.Response, error) {
 	req, err := http.NewRequestWithContext(ctx, method, strings.TrimRight(f.url, "/")+path, body)
 	if err != nil {
 		return nil, err
@@ -50,13 +75,13 @@ func (f *adminFlags) call(ctx context.Context, method, path, contentType string,
 	if err != nil {
 		return nil, fmt.Errorf("call the admin API: %w (is tidemark running there? see --admin)", err)
 	}
+	if res.StatusCode/100 == 2 {
+		return res, nil
+	}
 	defer res.Body.Close()
-	b, err := io.ReadAll(io.LimitReader(res.Body, 64<<20))
+	b, err := io.ReadAll(io.LimitReader(res.Body, maxProblem))
 	if err != nil {
 		return nil, fmt.Errorf("read the answer of %s: %w", f.url, err)
 	}
-	if res.StatusCode/100 != 2 {
-		return nil, errors.New(strings.TrimSpace(string(b)))
-	}
-	return b, nil
+	return nil, errors.New(strings.TrimSpace(string(b)))
 }

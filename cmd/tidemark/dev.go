@@ -57,6 +57,7 @@ can use it; --brokers uses a Kafka of yours instead.`,
 	fl.StringVar((*string)(&f.node.DeviceCredentials), "device-credentials", string(tenant.Issue), "off, issue (refuse wrong ones), or require (refuse devices without theirs too)")
 	fl.BoolVar(&f.node.Fsync, "fsync", false, "embedded broker: survive a power cut, not only kill -9; slower")
 	fl.BoolVar(&f.node.PublicPlaintext, "plaintext", false, "allow plaintext HTTP on other addresses than loopback (behind a proxy that ends TLS)")
+	fl.IntVar(&f.node.SignaturesMax, "signatures-max", node.DefaultSignaturesMax, "signatures of calls to remember: past so many in ten minutes signed calls are refused; each takes some 40 bytes")
 	fl.Int64Var(&f.node.MemoryBudget, "memory-budget", 0, "refuse to start when the stores may need more bytes; 0: no budget")
 	fl.DurationVar(&f.node.CheckpointEvery, "checkpoint-every", 0, "how often a partition's base is written to the changelog; 0: 15s")
 	fl.DurationVar(&f.node.SessionTimeout, "session-timeout", 0, "how fast the group notices a dead process; 0: 10s")

@@ -7,7 +7,6 @@ import (
 	"io"
 	"net/http"
 	"net/url"
-	"os"
 	"text/tabwriter"
 	"time"
 
@@ -44,7 +43,7 @@ func (f *registryFlags) config() (c node.RegistryConfig, err error) {
 
 func registryCommand() *cobra.Command {
 	cmd := &cobra.Command{Use: "registry", Short: "The registry's quorum: members, leader, backup"}
-	cmd.AddCommand(registryStatusCommand(), registryJoinCommand(), registryRemoveCommand(), registryTransferCommand(), registryBackupCommand(), registryRestoreCommand())
+	cmd.AddCommand(registryRunCommand(), registryStatusCommand(), registryJoinCommand(), registryRemoveCommand(), registryTransferCommand(), registryBackupCommand(), registryRestoreCommand())
 	return cmd
 }
 
@@ -72,11 +71,15 @@ func (f *adminFlags) quorum(cmd *cobra.Command, method, path, contentType string
 	if err := json.Unmarshal(b, &s); err != nil {
 		return fmt.Errorf("read the answer: %w", err)
 	}
-	return printQuorum(cmd.OutOrStdout(), &s)
+	return printQuorum(cmd.OutOrStdout(), &s, time.Now())
 }
 
-func printQuorum(w io.Writer, s *registry.Status) error {
-	fmt.Fprintf(w, "%s is %s at term %d; revision %d, published %d, %d control records wait\n\n", s.ID, s.State, s.Term, s.Revision, s.Publication.Revision, s.Publication.Pending)
+func printQuorum(w io.Writer, s *registry.Status, now time.Time) error {
+	lag := "in force on every partition"
+	if s.Publication.Pending > 0 {
+		lag = fmt.Sprintf("publication lag %s (%d control records wait)", max(0, now.Sub(time.UnixMilli(s.Publication.OldestSince))).Round(time.Millisecond), s.Publication.Pending)
+	}
+	fmt.Fprintf(w, "%s is %s at term %d; revision %d, %s\n\n", s.ID, s.State, s.Term, s.Revision, lag)
 	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(tw, "ID\tADDRESS\tROLE\tREACHABLE\tAPPLIED\tLAST CONTACT\tADMIN\t")
 	for _, p := range s.Peers {
@@ -144,64 +147,6 @@ func registryTransferCommand() *cobra.Command {
 				id = args[0]
 			}
 			return f.quorumJSON(cmd, "/transfer", map[string]string{"id": id})
-		},
-	}
-	f.add(cmd)
-	return cmd
-}
-
-func registryBackupCommand() *cobra.Command {
-	var f adminFlags
-	var force bool
-	cmd := &cobra.Command{
-		Use: "backup FILE", Short: "Save the registry to a file; it holds secrets", Args: cobra.ExactArgs(1),
-		Example: `  tidemark registry backup registry.backup`,
-		RunE: func(cmd *cobra.Command, args []string) error {
-			b, err := f.call(cmd.Context(), http.MethodGet, "/api/v1/registry/backup", "", nil)
-			if err != nil {
-				return err
-			}
-			mode := os.O_WRONLY | os.O_CREATE | os.O_EXCL
-			if force {
-				mode = os.O_WRONLY | os.O_CREATE | os.O_TRUNC
-			}
-			file, err := os.OpenFile(args[0], mode, 0o600)
-			if err != nil {
-				return fmt.Errorf("save backup: %w", err)
-			}
-			_, err = file.Write(b)
-			if err == nil {
-				err = file.Sync()
-			}
-			if cerr := file.Close(); err == nil {
-				err = cerr
-			}
-			if err != nil {
-				return fmt.Errorf("save backup: %w", err)
-			}
-			fmt.Fprintf(cmd.OutOrStdout(), "%s: %d bytes\n", args[0], len(b))
-			return nil
-		},
-	}
-	f.add(cmd)
-	cmd.Flags().BoolVar(&force, "force", false, "write over a file that is there")
-	return cmd
-}
-
-func registryRestoreCommand() *cobra.Command {
-	var f adminFlags
-	cmd := &cobra.Command{
-		Use: "restore FILE", Short: "Put a backup in the registry's place", Args: cobra.ExactArgs(1),
-		Long: `Replaces the registry's state by a backup's. The audit of what was done since stays, and the
-settings go out whole to every partition afterwards.`,
-		Example: `  tidemark registry restore registry.backup`,
-		RunE: func(cmd *cobra.Command, args []string) error {
-			file, err := os.Open(args[0])
-			if err != nil {
-				return err
-			}
-			defer file.Close()
-			return f.quorum(cmd, http.MethodPost, "/restore", "application/octet-stream", file)
 		},
 	}
 	f.add(cmd)

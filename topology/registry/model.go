@@ -1,6 +1,7 @@
 package registry
 
 import (
+	"bytes"
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/hex"
@@ -66,7 +67,7 @@ func (c *Cluster) TopologyHash() string {
 // in words what differs; nil if nothing does.
 func (c *Cluster) CheckTopology(have []byte) error {
 	var was, is map[string]any
-	if err := errors.Join(json.Unmarshal(c.Topology, &was), json.Unmarshal(have, &is)); err != nil {
+	if err := errors.Join(readNumbers(c.Topology, &was), readNumbers(have, &is)); err != nil {
 		return fmt.Errorf("read frozen topology: %w", err)
 	}
 	for name := range was {
@@ -81,6 +82,13 @@ func (c *Cluster) CheckTopology(have []byte) error {
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// readNumbers reads JSON and leaves numbers as they are written.
+func readNumbers(b []byte, into any) error {
+	d := json.NewDecoder(bytes.NewReader(b))
+	d.UseNumber()
+	return d.Decode(into)
 }
 
 // Created reports whether the registry exists: its first command was applied.

@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -23,6 +24,7 @@ import (
 // Program is a tidemark to run.
 type Program struct {
 	Path string
+	Args []string // come before the role: for a program that runs another
 	Env  []string // added to our own
 }
 
@@ -49,7 +51,7 @@ const pollEvery = 10 * time.Millisecond
 // Config of a [Node].
 type Config struct {
 	Program Program
-	// Role is the command: dev or processor.
+	// Role is the command: dev, processor or "registry run".
 	Role string
 	// Dir holds the data directory, the settings and the log. Required.
 	Dir string
@@ -106,7 +108,8 @@ func (n *Node) AdminURL() string { return "http://" + n.Admin }
 func (n *Node) Brokers() []string { return strings.Split(n.Kafka, ",") }
 
 func (n *Node) args() []string {
-	args := []string{n.cfg.Role, "--data-dir", n.DataDir(), "--admin", n.Admin, "--log-json"}
+	args := slices.Concat(n.cfg.Program.Args, strings.Fields(n.cfg.Role))
+	args = append(args, "--data-dir", n.DataDir(), "--admin", n.Admin, "--log-json")
 	if n.cfg.Role == "dev" {
 		args = append(args, "--http", n.HTTP, "--native", n.Native)
 		if len(n.cfg.Brokers) == 0 {
@@ -292,4 +295,11 @@ func freePort() (int, error) {
 		}
 	}
 	return 0, fmt.Errorf("no free port between %d and %d", portMin, portMax)
+}
+
+// FreeAddress is a loopback address that nobody listens on, for a listener
+// that may go and come back.
+func FreeAddress() (string, error) {
+	port, err := freePort()
+	return net.JoinHostPort("127.0.0.1", strconv.Itoa(port)), err
 }

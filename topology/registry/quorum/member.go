@@ -28,8 +28,15 @@ type memberCall struct {
 }
 
 type memberReply struct {
-	Error string `json:"error,omitempty"`
+	Error   string `json:"error,omitempty"`
+	Foreign bool   `json:"foreign,omitempty"` // the error is a [foreignError]
 }
+
+// foreignError says that a node is of another topology: asking again is in
+// vain.
+type foreignError struct{ reason string }
+
+func (e *foreignError) Error() string { return e.reason }
 
 // catchUpTimeout is how long a new member may take to get the registry before
 // it is given a vote.
@@ -72,7 +79,10 @@ func (n *Node) memberAt(ctx context.Context, address string, c memberCall) error
 	if err := n.call(ctx, address, "member", body, &reply); err != nil {
 		return err
 	}
-	if reply.Error != "" {
+	switch {
+	case reply.Foreign:
+		return &foreignError{reply.Error}
+	case reply.Error != "":
 		return errors.New(reply.Error)
 	}
 	return nil
@@ -86,7 +96,8 @@ func (n *Node) serveMember(ctx context.Context, body []byte) (any, error) {
 		return nil, err
 	}
 	if err := n.member(ctx, c); err != nil {
-		return memberReply{err.Error()}, nil
+		var foreign *foreignError
+		return memberReply{err.Error(), errors.As(err, &foreign)}, nil
 	}
 	return memberReply{}, nil
 }
@@ -118,7 +129,7 @@ func (n *Node) admit(ctx context.Context, c memberCall) error {
 		return fmt.Errorf("node %s is not let in: at %s there is %q", c.ID, c.Address, them.ID)
 	}
 	if err := n.Model().Cluster().CheckTopology(them.Topology); err != nil {
-		return fmt.Errorf("node %s is not let in: its topology is another:\n%w", c.ID, err)
+		return &foreignError{fmt.Sprintf("node %s is not let in: its topology is another:\n%v", c.ID, err)}
 	}
 	id, address := raft.ServerID(c.ID), raft.ServerAddress(c.Address)
 	voter, err := n.votes(id, address)
@@ -231,6 +242,11 @@ func (n *Node) join() {
 		err := n.memberAt(ctx, n.cfg.Join[i%len(n.cfg.Join)], c)
 		cancel()
 		if err == nil {
+			return
+		}
+		var foreign *foreignError
+		if errors.As(err, &foreign) {
+			n.fail(err)
 			return
 		}
 		n.log.Warn("registry: not let in yet", "asked", n.cfg.Join[i%len(n.cfg.Join)], "error", err)

@@ -267,7 +267,9 @@ func TestMembers(t *testing.T) {
 		if err == nil || !strings.Contains(err.Error(), "partitions is 16 here, but the cluster was made with 8") {
 			t.Errorf("a node of another topology: %v", err)
 		}
-		other.Close()
+		if err := other.Run(t.Context()); err == nil || !strings.Contains(err.Error(), "partitions is 16 here, but the cluster was made with 8") {
+			t.Errorf("a node of another topology goes on asking, and ends with: %v", err)
+		}
 		delete(c.nodes, "n9")
 		if err := c.leader().Join(t.Context(), "n8", address("n8"), Who{Actor: "ann"}); err == nil {
 			t.Error("a node that is not there is let in")

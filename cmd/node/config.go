@@ -12,6 +12,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/tidemarkio/tidemark/connectors/console"
+	"github.com/tidemarkio/tidemark/connectors/ingress"
 	"github.com/tidemarkio/tidemark/connectors/tenant"
 	"github.com/tidemarkio/tidemark/topology"
 )
@@ -23,6 +24,9 @@ const (
 	DefaultNative = "127.0.0.1:8443"
 	DefaultKafka  = "127.0.0.1:9092"
 )
+
+// DefaultSignaturesMax is how many signatures of calls are remembered.
+const DefaultSignaturesMax = ingress.DefaultReplaysMax
 
 // Config of a [Node]: `tidemark dev`, everything in one process.
 type Config struct {

@@ -54,7 +54,11 @@ func (f *adminFlags) backup(ctx context.Context, name string, force bool, errOut
 		return 0, err
 	}
 	defer res.Body.Close()
-	file, err := os.OpenFile(name+partSuffix, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	// What an earlier try left may be another's file, or lead to one.
+	if err := os.Remove(name + partSuffix); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return 0, err
+	}
+	file, err := os.OpenFile(name+partSuffix, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
 		return 0, err
 	}

@@ -71,9 +71,9 @@ func (c *Console) joinMember(r *request) (any, error) {
 	if err := r.decode(&in); err != nil {
 		return nil, err
 	}
-	for field, v := range map[string]string{"id": in.ID, "address": in.Address} {
-		if v == "" || len(v) > registry.MaxLabel {
-			return nil, &Error{http.StatusBadRequest, registry.Invalid, field, fmt.Sprintf("1 to %d characters", registry.MaxLabel)}
+	for _, f := range []struct{ name, value string }{{"id", in.ID}, {"address", in.Address}} {
+		if f.value == "" || len(f.value) > registry.MaxLabel {
+			return nil, &Error{http.StatusBadRequest, registry.Invalid, f.name, fmt.Sprintf("1 to %d characters", registry.MaxLabel)}
 		}
 	}
 	return c.quorum(r, func(m Members) error { return m.Join(r.Context(), in.ID, in.Address, r.caller.Name, source(r.Request)) })

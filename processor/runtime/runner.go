@@ -24,6 +24,9 @@ const (
 	stuckAfter = 10 * time.Second
 	// backoff between incarnations: grows from the first to the second.
 	backoffMin, backoffMax = 100 * time.Millisecond, 10 * time.Second
+	// letGoAfter is how long a runner that is stopped waits for what the broker
+	// has taken and not answered, once draining has not brought it.
+	letGoAfter = 2 * time.Second
 	// housekeeping is how often an idle owner looks at its timers.
 	housekeeping = 100 * time.Millisecond
 )
@@ -301,7 +304,7 @@ func (r *runner) own(ctx context.Context) error {
 	defer func() {
 		r.rt.writes(r.partition, nil)
 		end() // what is still buffered fails
-		r.out.wg.Wait()
+		r.letGo(ctx)
 	}()
 	r.keep.start(r)
 	r.status.progress(r)
@@ -336,6 +339,30 @@ func (r *runner) own(ctx context.Context) error {
 				return err
 			}
 		}
+	}
+}
+
+// letGo waits until nothing of this life is under way. The client does not give
+// up a record that the broker may have written, so with a broker that is gone
+// this has no end; a runner that is stopped goes then. What lands later is what
+// a zombie would write: the same bytes, which readers drop.
+func (r *runner) letGo(ctx context.Context) {
+	answered := make(chan struct{})
+	go func(w *writer) { // ends at the latest when the client is closed
+		w.wg.Wait()
+		close(answered)
+	}(r.out)
+	select {
+	case <-answered:
+		return
+	case <-ctx.Done():
+	}
+	patience := time.NewTimer(letGoAfter)
+	defer patience.Stop()
+	select {
+	case <-answered:
+	case <-patience.C:
+		r.log.Warn("stopped without an answer of the broker; what it has written will be recognised", "partition", r.partition)
 	}
 }
 

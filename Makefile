@@ -5,6 +5,9 @@ BIN := bin/tidemark
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 LDFLAGS := -s -w -X main.version=$(VERSION)
 FUZZTIME ?= 5s
+# The vulnerability database as a module, so that a mirror of modules serves it
+# too; raise it together with the dependencies.
+VULNDB ?= v0.0.0-20261105234957-e22db6528018
 
 .PHONY: help
 help: ## print this menu
@@ -48,6 +51,12 @@ lint: ## gofmt, vet, staticcheck and golangci-lint
 	@test -z "$$(gofmt -l $$(git ls-files '*.go'))" || { echo 'these files want gofmt:'; gofmt -l $$(git ls-files '*.go'); exit 1; }
 	$(GO) run honnef.co/go/tools/cmd/staticcheck@v0.8.2 ./...
 	$(GO) run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0 run
+
+.PHONY: vuln
+vuln: ## govulncheck: known vulnerabilities that this code calls
+	@set -e; db=$$($(GO) mod download -json golang.org/x/vulndb@$(VULNDB) | sed -n 's/.*"Dir": "\(.*\)".*/\1/p'); \
+	  test -d "$$db/data/osv"; \
+	  $(GO) run golang.org/x/vuln/cmd/govulncheck@v1.9.0 -db "file://$$db/data/osv" ./...
 
 .PHONY: bench-processor
 bench-processor: build ## throughput and latency beside Kafka Streams and the ceilings, on a real broker

@@ -162,6 +162,7 @@ const (
 	NoticeAckRefused      NoticeCode = iota + 1 // ID was never sent to this session
 	NoticeAboveHead                             // the client's point ID is above the log's head: its own record counts
 	NoticeRegisterRefused                       // too many businesses, or a name too long
+	NoticeUserEnded                             // the proof of the user has ended: nobody is bound until the next bind
 )
 
 // Notice tells a client of something; no answer is expected.

@@ -47,6 +47,12 @@ type client struct {
 	connecting bool
 	announce   int64 // when to announce it again, epoch seconds
 	logins     int   // counts binds: a verdict is for one of them
+	retries    int   // times that the tenant gave no answer about this login
+	retryAt    int64 // when to ask it again, epoch seconds; 0: not
+
+	// These are the wheel's, under its lock.
+	next  int64  // when it is visited next, epoch seconds; 0: nobody has said yet
+	slots uint64 // of the wheel that it stands in, as bits
 }
 
 // target is a user or device that a session was announced at.
@@ -143,6 +149,10 @@ func (c *client) outcome(out *session.Output) {
 	}
 	for i := range out.Notices {
 		c.control = c.wire.notice(c.control, &out.Notices[i])
+	}
+	if out.Unbound {
+		c.s.metrics.usersEnded.Inc()
+		c.newLogin()
 	}
 	if out.Announce {
 		c.introduce()

@@ -58,6 +58,11 @@ const (
 	// validationsMax bounds calls of Config.ValidateSession under way for one
 	// instance: a tenant that does not answer makes no other one wait.
 	validationsMax = 64
+	// validateRetryMin and validateRetryMax bound the pause, in seconds, before
+	// a tenant is asked again that did not answer; each is twice the one before,
+	// and by chance down to half of it.
+	validateRetryMin = 2
+	validateRetryMax = 60
 	// tokenBytesMax bounds a sessionId that is a token (JWT).
 	tokenBytesMax = 4 << 10
 	// sweepKeys is how many keys a sweep looks at each second.
@@ -65,6 +70,10 @@ const (
 	// flushQuietEvery is how often a quiet view is asked to flush.
 	flushQuietEvery = time.Minute
 )
+
+// ErrLater is for errors that are no fault of the client's, and pass: a tenant
+// that does not answer, a topic that cannot be written.
+var ErrLater = errors.New("try again later")
 
 // Login is a user's session as the tenant is asked about it.
 type Login struct {
@@ -95,16 +104,20 @@ type Config struct {
 	Authenticate func(instanceID, clientKey string) bool
 	// ValidateSession asks the tenant whether a user's session is valid. It is
 	// called at connect and bind, with a time-out in its context; an error
-	// counts as not valid. Nil: nobody is asked, and businesses with the
-	// consistency switch are not pushed.
+	// counts as not valid. After one that is [ErrLater] it is called again
+	// while the client is connected and something hangs on the answer. Nil:
+	// nobody is asked, and businesses with the consistency switch are not
+	// pushed.
 	ValidateSession func(ctx context.Context, l Login) (valid bool, err error)
 	// AdmitUser checks the proof that a client is its user: the token is in
 	// SessionID. It is called before a user is bound, with a time-out in its
-	// context. An error refuses the client, which is told its text. Nil: clients
-	// are who they say.
-	AdmitUser func(ctx context.Context, l Login) error
+	// context. The user is unbound when the proof ends, at until; zero: it does
+	// not. An error refuses the client, which is told its text, or with
+	// [ErrLater] to come back. Nil: clients are who they say.
+	AdmitUser func(ctx context.Context, l Login) (until time.Time, err error)
 	// AdmitDevice checks a device's credential, or issues one at its first
-	// connect. An error refuses the device. Nil: devices are what they say.
+	// connect. An error refuses the device, as with AdmitUser. Nil: devices are
+	// what they say.
 	AdmitDevice func(ctx context.Context, instanceID, deviceID, credential string) (issued string, err error)
 
 	// EdgeID names this process in the presence topic; default "edge". It

@@ -144,18 +144,28 @@ func (s *Server) streamHello(w http.ResponseWriter, r *http.Request) (h *hello, 
 // answered if they do not hold; issued is the credential of a new device.
 func (s *Server) prove(w http.ResponseWriter, r *http.Request, id *session.Identity) (issued string, ok bool) {
 	if err := s.admitUser(id, r.Header.Get(userTokenHeader)); err != nil {
-		s.metrics.refused.WithLabelValues(refusedUnauthorized).Inc()
-		w.Header().Set("WWW-Authenticate", `Bearer realm="tidemark user"`)
-		fail(w, http.StatusUnauthorized, err.Error())
+		s.turnAwayHTTP(w, s.turnAway(err, schemas.CloseUnauthorized))
 		return "", false
 	}
 	issued, err := s.admitDevice(id.InstanceID, id.DeviceID, r.Header.Get(deviceCredentialHeader))
 	if err != nil {
-		s.metrics.refused.WithLabelValues(refusedUnauthorized).Inc()
-		fail(w, http.StatusForbidden, err.Error())
+		s.turnAwayHTTP(w, s.turnAway(err, schemas.CloseDevice))
 		return "", false
 	}
 	return issued, true
+}
+
+func (s *Server) turnAwayHTTP(w http.ResponseWriter, r *refusal) {
+	status := http.StatusForbidden
+	switch r.code {
+	case schemas.CloseUnauthorized:
+		status = http.StatusUnauthorized
+		w.Header().Set("WWW-Authenticate", `Bearer realm="tidemark user"`)
+	case schemas.CloseNotReady:
+		status = http.StatusServiceUnavailable
+		w.Header().Set("Retry-After", strconv.Itoa(int(s.retryAfter(r.code)/time.Second)))
+	}
+	fail(w, status, r.reason)
 }
 
 // watch waits for a stream's client to leave. What it says is not heard.
@@ -332,7 +342,7 @@ func (s *Server) ackLive(a *ackRequest, cfg *schemas.SyncConfig, done chan error
 	defer c.mu.Unlock()
 	out := c.session.Step(s.nowMillis(), session.Ack{BizType: a.BizType, To: *a.To})
 	if out.Refused != "" {
-		return false, &ackFault{http.StatusConflict, out.Refused}
+		err = &ackFault{http.StatusConflict, out.Refused}
 	}
 	for i := range out.Points {
 		s.acks.send(&out.Points[i], func(err error) { done <- err })
@@ -340,7 +350,7 @@ func (s *Server) ackLive(a *ackRequest, cfg *schemas.SyncConfig, done chan error
 	}
 	out.Points = nil
 	c.outcome(&out)
-	return wait, nil
+	return wait, err
 }
 
 // ackStored takes the acknowledgement of a device that is not connected, or

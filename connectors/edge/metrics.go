@@ -22,8 +22,8 @@ const (
 
 // closeCodes are the label values of closed sessions.
 var closeCodes = []schemas.CloseCode{
-	schemas.CloseGoingAway, schemas.CloseInternal, schemas.CloseSilent, schemas.CloseSlow, schemas.CloseDevice,
-	schemas.CloseReplaced, schemas.CloseProtocol, schemas.CloseTooLarge, schemas.CloseNormal,
+	schemas.CloseGoingAway, schemas.CloseInternal, schemas.CloseNotReady, schemas.CloseSilent, schemas.CloseSlow, schemas.CloseUnauthorized,
+	schemas.CloseDevice, schemas.CloseReplaced, schemas.CloseProtocol, schemas.CloseTooLarge, schemas.CloseNormal,
 }
 
 // metrics has a fixed number of series: labels are partitions, transports and
@@ -46,6 +46,8 @@ type metrics struct {
 	presenceErrors  prometheus.Counter
 	records         *prometheus.CounterVec // by what became of them
 	validations     *prometheus.CounterVec // by verdict
+	retries         prometheus.Counter
+	usersEnded      prometheus.Counter
 
 	all []prometheus.Collector
 }
@@ -92,6 +94,8 @@ func newMetrics() *metrics {
 	m.presenceErrors = counter("presence_errors_total", "Presence records that could not be written.")
 	m.records = counters("oplog_records_total", "Records read, by what the reader's rule made of them.", "verdict")
 	m.validations = counters("validations_total", "Session validations, by verdict.", "verdict")
+	m.retries = counter("validation_retries_total", "Session validations that were asked again, as the tenant had not answered.")
+	m.usersEnded = counter("users_ended_total", "Users unbound while connected, as the proof of them had ended.")
 	m.preset()
 	return m
 }

@@ -208,12 +208,11 @@ func (n *nativeConn) hello(h *schemas.Hello) error {
 		return &refusal{schemas.CloseBadHello, field + ": " + why}
 	}
 	if err := s.admitUser(&who.identity, ""); err != nil {
-		s.metrics.refused.WithLabelValues(refusedUnauthorized).Inc()
-		return &refusal{schemas.CloseUnauthorized, err.Error()}
+		return s.turnAway(err, schemas.CloseUnauthorized)
 	}
 	issued, err := s.admitDevice(who.identity.InstanceID, who.identity.DeviceID, h.DeviceCredential)
 	if err != nil {
-		return &refusal{schemas.CloseDevice, err.Error()}
+		return s.turnAway(err, schemas.CloseDevice)
 	}
 	_ = n.socket.conn.SetReadDeadline(time.Time{})
 	n.c = s.connect(who, n.wire, n.socket, issued)
@@ -233,15 +232,6 @@ func interests(all []schemas.Interest) []session.Interest {
 // window reads a client's wish; what is out of range means the server's limit.
 func window(entries, size int64) session.Window {
 	return session.Window{Entries: int(min(max(entries, 0), session.WindowEntries)), Bytes: int(min(max(size, 0), session.WindowBytes))}
-}
-
-func (s *Server) admitDevice(instanceID, deviceID, credential string) (issued string, err error) {
-	if s.cfg.AdmitDevice == nil {
-		return "", nil
-	}
-	ctx, cancel := context.WithTimeout(context.Background(), s.cfg.HelloTimeout)
-	defer cancel()
-	return s.cfg.AdmitDevice(ctx, instanceID, deviceID, credential)
 }
 
 // greet is the welcome.
@@ -305,66 +295,4 @@ func (c *client) ackAll(acks []schemas.AckTo) {
 			c.say(&schemas.Frame{Notice: &schemas.Notice{Code: schemas.NoticeAckRefused, BizType: a.BizType, ID: a.To, Text: out.Refused}})
 		}
 	}
-}
-
-// admitUser has the proof of a user checked, before the user is bound. A token
-// stands for a sessionId that is missing.
-func (s *Server) admitUser(id *session.Identity, token string) error {
-	if token == "" {
-		token = id.SessionID
-	}
-	if s.cfg.AdmitUser == nil || id.UserID == "" {
-		return nil
-	}
-	ctx, cancel := context.WithTimeout(context.Background(), s.cfg.HelloTimeout)
-	defer cancel()
-	if err := s.cfg.AdmitUser(ctx, Login{id.InstanceID, id.UserID, token}); err != nil {
-		return err
-	}
-	if id.SessionID == "" {
-		id.SessionID = token
-	}
-	return nil
-}
-
-// proveUser has the proof of the user of a bind checked. With c.mu, which is
-// free while the tenant is asked: no other frame of the client is read
-// meanwhile, and deliveries go on for whoever is bound still.
-func (c *client) proveUser(b *schemas.Bind) error {
-	if c.s.cfg.AdmitUser == nil {
-		return nil
-	}
-	id := session.Identity{InstanceID: c.instance, UserID: b.UserID, SessionID: b.SessionID}
-	c.mu.Unlock()
-	err := c.s.admitUser(&id, "")
-	c.mu.Lock()
-	switch {
-	case c.closed:
-		return errClosed
-	case err != nil:
-		c.s.metrics.refused.WithLabelValues(refusedUnauthorized).Inc()
-		return &refusal{schemas.CloseUnauthorized, err.Error()}
-	}
-	return nil
-}
-
-// bind logs a user in. With c.mu.
-func (c *client) bind(b *schemas.Bind) error {
-	points := interests(b.Biz)
-	field, why := checkName("userId", b.UserID, schemas.MaxLinkToken, true)
-	if why == "" {
-		field, why = checkName("sessionId", b.SessionID, sessionMax(b.SessionID), false)
-	}
-	if why == "" {
-		field, why = checkInterests(points)
-	}
-	if why != "" {
-		return &refusal{schemas.CloseProtocol, field + ": " + why}
-	}
-	if err := c.proveUser(b); err != nil {
-		return err
-	}
-	c.step(session.Bind{UserID: b.UserID, SessionID: b.SessionID, Biz: points})
-	c.loggedIn()
-	return nil
 }

@@ -364,57 +364,10 @@ func (s *Server) connect(h *hello, w wire, l link, credential string) *client {
 		// The greeting stands before what connecting had to say.
 		c.control = append(w.greet(c, credential), c.control...)
 		c.loggedIn()
-		s.wheel.add(c, now/1000)
+		s.wheel.add(c, now/1000, c.due(now/1000))
 	}
 	c.enqueue()
 	return c
-}
-
-// loggedIn notes who the user is now, and asks the tenant about the login.
-// With c.mu.
-func (c *client) loggedIn() {
-	id := *c.session.Identity()
-	c.logins++
-	if id.UserID == "" {
-		return
-	}
-	d := view.Device{
-		InstanceID: id.InstanceID, UserID: id.UserID, DeviceID: id.DeviceID, OS: id.OS, AppVersion: id.AppVersion, Online: c.s.nowMillis(),
-	}
-	if err := c.s.partitionOf(id.UserID).view.Touch(&d); err != nil {
-		c.s.log.Error("cannot note a device", "session", c.name, "error", err)
-	}
-	if c.s.cfg.ValidateSession == nil {
-		return
-	}
-	login := c.logins
-	c.s.spawn(func() { c.validate(login, Login{id.InstanceID, id.UserID, id.SessionID}) })
-}
-
-// validate asks the tenant. What comes too late for another login is dropped.
-func (c *client) validate(login int, l Login) {
-	room, ok := c.s.validating.Load(l.InstanceID)
-	if !ok {
-		room, _ = c.s.validating.LoadOrStore(l.InstanceID, make(chan struct{}, validationsMax))
-	}
-	room.(chan struct{}) <- struct{}{}
-	defer func() { <-room.(chan struct{}) }()
-	ctx, cancel := context.WithTimeout(context.Background(), c.s.cfg.ValidateTimeout)
-	defer cancel()
-	valid, err := c.s.cfg.ValidateSession(ctx, l)
-	verdict := "invalid"
-	if err != nil {
-		verdict = "error"
-		c.s.log.Warn("session validation failed: it counts as not valid", "instance", l.InstanceID, "session", c.name, "error", err)
-	} else if valid {
-		verdict = "valid"
-	}
-	c.s.metrics.validations.WithLabelValues(verdict).Inc()
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if !c.closed && c.logins == login {
-		c.step(session.Verdict{Valid: valid && err == nil})
-	}
 }
 
 // forget takes a session out of the tables. With the client's lock.

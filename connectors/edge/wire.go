@@ -129,9 +129,16 @@ func appendEvent(b []byte, span *session.Span) []byte {
 
 func (*sse) keepAlive(b []byte) []byte { return append(b, ":\n\n"...) }
 
-// notice has no place in the event stream: what it says, an SSE client learns
-// from the answer to its ack.
-func (*sse) notice(b []byte, _ *schemas.Notice) []byte { return b }
+// notice tells that the user was unbound. What else there is to say, an SSE
+// client learns from the answer to its ack.
+func (*sse) notice(b []byte, n *schemas.Notice) []byte {
+	if n.Code != schemas.NoticeUserEnded {
+		return b
+	}
+	b = append(b, "event: unbound\ndata: {\"reason\":"...)
+	b = segjson.AppendEscape(b, n.Text, 0)
+	return append(b, "}\n\n"...)
+}
 
 func (*sse) goodbye(b []byte, code schemas.CloseCode, reason string, after time.Duration) []byte {
 	data, err := json.Marshal(struct {

@@ -26,7 +26,11 @@ func (s *Session) ready() bool {
 // (S003-85). Devices are never asked (S003-93).
 func (s *Session) held(b *business) bool {
 	return b.cfg == nil || !b.cfg.Online ||
-		b.cfg.Consistency && b.cfg.Target != schemas.TargetDevice && !s.verified
+		wantsVerdict(b.cfg) && !s.verified
+}
+
+func wantsVerdict(cfg *schemas.SyncConfig) bool {
+	return cfg.Consistency && cfg.Target != schemas.TargetDevice
 }
 
 // full reports that the client must acknowledge before it gets more.

@@ -94,9 +94,23 @@ func (s *Session) Businesses() []string {
 	return all
 }
 
+// AsksVerdict reports whether something hangs on what the tenant says about
+// the user's session: a business that wants it is followed.
+func (s *Session) AsksVerdict() bool {
+	for i := range s.biz {
+		if cfg := s.biz[i].cfg; cfg != nil && wantsVerdict(cfg) {
+			return true
+		}
+	}
+	return false
+}
+
 // Step takes an input at a time (epoch ms).
 func (s *Session) Step(now int64, in Input) Output {
 	var out Output
+	if s.id.UserID != "" && s.id.Until != 0 && now >= s.id.Until {
+		s.outlived(now, in, &out)
+	}
 	switch in := in.(type) {
 	case Connect:
 		s.background = in.Background
@@ -123,13 +137,13 @@ func (s *Session) Step(now int64, in Input) Output {
 		out.Announce = true
 		s.bind(now, Bind{}, &out)
 	case Foreground:
-		out.Announce = s.background
+		out.Announce = out.Announce || s.background
 		s.foreground(now, &out)
 	case Background:
-		out.Announce = !s.background
+		out.Announce = out.Announce || !s.background
 		s.background = true
 	case Verdict:
-		out.Announce = s.verified != in.Valid
+		out.Announce = out.Announce || s.verified != in.Valid
 		s.verified = in.Valid // what was held has not been looked at yet
 	case PeersChanged:
 		s.peers = in.Newer
@@ -308,6 +322,7 @@ func another(a, b *schemas.SyncConfig) bool {
 // (spec D33), and points that the client held for that one do not count.
 func (s *Session) bind(now int64, in Bind, out *Output) {
 	s.verified = false
+	s.id.Until = in.Until
 	if in.UserID == s.id.UserID {
 		s.id.SessionID = in.SessionID
 		return
@@ -331,6 +346,21 @@ func (s *Session) bind(now int64, in Bind, out *Output) {
 		}
 		s.begin(now, i, out)
 	}
+}
+
+// outlived unbinds a user whose proof has ended, before anything else is done:
+// from then on nothing of the user's gets out. Who binds or leaves anyway has
+// nothing to be told.
+func (s *Session) outlived(now int64, in Input, out *Output) {
+	switch in.(type) {
+	case Bind, Unbind, Close:
+		return
+	}
+	s.bind(now, Bind{}, out)
+	out.Unbound, out.Announce = true, true
+	out.Notices = append(out.Notices, schemas.Notice{
+		Code: schemas.NoticeUserEnded, Text: "the proof of the user has ended: bind with a new one",
+	})
 }
 
 // foreground lets global entries come that were accepted meanwhile (S003-68).

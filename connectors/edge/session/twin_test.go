@@ -110,7 +110,18 @@ func (t *twin) beyond(log []*Entry, src Source, cfg *schemas.SyncConfig) int64 {
 	return 0
 }
 
+// outlive unbinds a user whose proof has ended.
+func (t *twin) outlive(in Input) (points []string) {
+	_, binds := in.(Bind)
+	if t.id.UserID == "" || t.id.Until == 0 || t.w.now < t.id.Until || binds {
+		return nil
+	}
+	t.bind(Bind{})
+	return t.look()
+}
+
 func (t *twin) step(in Input) (points []string) {
+	points = t.outlive(in)
 	switch in := in.(type) {
 	case Connect:
 		t.asleep = in.Background
@@ -176,7 +187,7 @@ func (t *twin) register(all []Interest) {
 }
 
 func (t *twin) bind(in Bind) {
-	t.verified = false
+	t.verified, t.id.Until = false, in.Until
 	if in.UserID == t.id.UserID {
 		return
 	}
@@ -203,6 +214,7 @@ func (t *twin) bind(in Bind) {
 // deliver gives all that may be written now, by business: "id id ... to".
 func (t *twin) deliver() map[string]string {
 	out := map[string]string{}
+	t.outlive(Deliver{})
 	if t.asleep {
 		return out
 	}
@@ -378,7 +390,7 @@ func runTwins(t *testing.T, seed uint64, rng *rand.Rand, names []string, window 
 			log := name + "/" + token
 			w.trimmed[log] = max(w.trimmed[log], int64(rng.IntN(len(w.logs[log])+1))-3)
 		case 5:
-			one(Bind{UserID: []string{"u", "v", ""}[rng.IntN(3)], Biz: []Interest{{BizType: name, Point: int64(rng.IntN(5)), Known: rng.IntN(2) == 0}}})
+			one(Bind{UserID: []string{"u", "v", ""}[rng.IntN(3)], Until: randomEnd(rng, w.now), Biz: []Interest{{BizType: name, Point: int64(rng.IntN(5)), Known: rng.IntN(2) == 0}}})
 		case 6:
 			one(Verdict{rng.IntN(2) == 0})
 		case 7:
@@ -391,6 +403,8 @@ func runTwins(t *testing.T, seed uint64, rng *rand.Rand, names []string, window 
 			one(Unregister{[]string{name}})
 		case 11, 12, 13, 14:
 			one(Ack{})
+		case 15:
+			one(Tick{})
 		default:
 			w.push(name, token, randomEntry(rng, w.now))
 		}
@@ -419,7 +433,8 @@ func tellPeers(w *world, all []*pair) {
 func connectPair(t *testing.T, w *world, rng *rand.Rand, names []string, window Window, n int) *pair {
 	id := Identity{
 		InstanceID: w.instance, DeviceID: fmt.Sprint("d", 1+rng.IntN(3)), UserID: []string{"u", "u", "v", ""}[rng.IntN(4)],
-		OS: []string{"", "iOS", "android"}[rng.IntN(3)], AppVersion: []string{"", "1.9", "1.10"}[rng.IntN(3)],
+		Until: randomEnd(rng, w.now),
+		OS:    []string{"", "iOS", "android"}[rng.IntN(3)], AppVersion: []string{"", "1.9", "1.10"}[rng.IntN(3)],
 	}
 	c := &client{w: w, name: fmt.Sprint("s", n), open: map[int]Source{}}
 	c.s = New(id, c, w.configs, window)
@@ -431,6 +446,14 @@ func connectPair(t *testing.T, w *world, rng *rand.Rand, names []string, window 
 	}
 	p.step(Connect{Biz: biz, Background: rng.IntN(6) == 0})
 	return p
+}
+
+// randomEnd is when the proof of a user ends: never, or soon.
+func randomEnd(rng *rand.Rand, now int64) int64 {
+	if rng.IntN(2) == 0 {
+		return 0
+	}
+	return now + int64(rng.IntN(1000))
 }
 
 func randomConfig(rng *rand.Rand, name string, was *schemas.SyncConfig) *schemas.SyncConfig {

@@ -33,6 +33,7 @@ type Identity struct {
 	DeviceID   string
 	UserID     string // empty: nobody is logged in
 	SessionID  string // the login's token
+	Until      int64  // when the proof of the user ends, epoch ms; 0: never
 	OS         string // empty: not told
 	AppVersion string // empty: not told
 }
@@ -136,6 +137,7 @@ type (
 	Bind struct {
 		UserID    string
 		SessionID string
+		Until     int64 // as in Identity
 		Biz       []Interest
 	}
 	// Unbind logs the user out.
@@ -146,6 +148,8 @@ type (
 	Background struct{}
 	// Verdict is what the tenant said about the user's session.
 	Verdict struct{ Valid bool }
+	// Tick says only what time it is.
+	Tick struct{}
 	// PeersChanged lists the user's sessions that came online later.
 	PeersChanged struct{ Newer []*Peer }
 	// Ack says that the client holds everything up to To.
@@ -173,6 +177,7 @@ func (Unbind) input()          {}
 func (Foreground) input()      {}
 func (Background) input()      {}
 func (Verdict) input()         {}
+func (Tick) input()            {}
 func (PeersChanged) input()    {}
 func (Ack) input()             {}
 func (Deliver) input()         {}
@@ -208,6 +213,7 @@ type Output struct {
 	Points   []Point          // make these durable
 	Notices  []schemas.Notice // tell the client, if its transport can
 	Refused  string           // why an Ack was refused; empty: it was not
+	Unbound  bool             // the proof of the user has ended: nobody is bound now
 	Announce bool             // what presence says of the session has changed
 	More     bool             // a Deliver now would find more
 	Err      error            // of the Reader: the session cannot go on

@@ -326,7 +326,7 @@ func (w *world) pushLine(args []string, o options) {
 }
 
 func (w *world) connect(name string, o options) {
-	id := Identity{InstanceID: w.instance, DeviceID: o["device"], UserID: o["user"], SessionID: o["session"], OS: o["os"], AppVersion: o["version"]}
+	id := Identity{InstanceID: w.instance, DeviceID: o["device"], UserID: o["user"], SessionID: o["session"], Until: o.int("until"), OS: o["os"], AppVersion: o["version"]}
 	c := &client{w: w, name: name, open: map[int]Source{}}
 	c.s = New(id, c, w.configs, Window{int(o.int("entries")), int(o.int("bytes"))})
 	w.sessions = append(w.sessions, c)
@@ -341,6 +341,8 @@ func (w *world) connect(name string, o options) {
 func (w *world) drive(cmd string, c *client, args []string, o options) {
 	switch cmd {
 	case "deliver":
+	case "tick":
+		c.step(Tick{})
 	case "ack":
 		to, _ := strconv.ParseInt(args[1], 10, 64)
 		c.step(Ack{args[0], to})
@@ -349,7 +351,7 @@ func (w *world) drive(cmd string, c *client, args []string, o options) {
 	case "unregister":
 		c.step(Unregister{strings.Split(o["biz"], ",")})
 	case "bind":
-		c.step(Bind{UserID: o["user"], SessionID: o["session"], Biz: interests(strings.Join(c.s.Businesses(), ","), o["points"])})
+		c.step(Bind{UserID: o["user"], SessionID: o["session"], Until: o.int("until"), Biz: interests(strings.Join(c.s.Businesses(), ","), o["points"])})
 	case "unbind":
 		c.step(Unbind{})
 	case "foreground":

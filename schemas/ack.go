@@ -5,15 +5,22 @@ import "fmt"
 // Ack is a sync point on the acks topic: what a device has durably received of
 // one business. The topic is compacted by [Ack.RecordKey]; its partition is
 // that of the link token (for a global business: of the session's own target).
+//
+// One without a business is a claim: somebody connected with a device id that
+// nobody had connected with before. Target and DeviceID are the device, To names
+// who claims; of several records the first in the partition counts.
 type Ack struct {
 	InstanceID string
-	BizType    string
+	BizType    string // empty: a claim
 	Target     string // the link token; for a global business the session's user or device
 	DeviceID   string // who received; also for single-device businesses, where the point is the target's
 	To         int64  // every id up to and including this is received
 	Time       int64  // epoch ms at the edge, for people
 	Entries    int64  // delivered entries that it newly confirms, for statistics
 }
+
+// Claim reports that the record claims a device id.
+func (a *Ack) Claim() bool { return a.BizType == "" }
 
 // RecordKey is the ack's compaction key: length-prefixed parts, so that no
 // choice of names makes two alike.

@@ -3,15 +3,13 @@ package node
 import (
 	"context"
 	"errors"
+	"fmt"
+	"time"
 
 	"github.com/tidemarkio/tidemark/connectors/edge"
 	"github.com/tidemarkio/tidemark/connectors/tenant"
-	"github.com/tidemarkio/tidemark/state"
 	"github.com/tidemarkio/tidemark/topology/registry"
 )
-
-// deviceMemTable is for the store of devices that were seen: little is written.
-const deviceMemTable = 256 << 10
 
 // clients tells who a client is, by the registry's settings of its instance.
 type clients struct {
@@ -22,24 +20,20 @@ type clients struct {
 	devices   *tenant.Devices
 }
 
-func (n *Node) openClients() (*clients, error) {
-	db, err := n.shared.OpenDB(state.DBConfig{
-		Dir: n.cfg.dir("state", "devices"), Identity: state.Identity{Kind: "devices", Topology: n.topo}, MemTableBytes: deviceMemTable, Log: n.cfg.Log,
-	})
-	if err != nil {
-		return nil, err
-	}
+func (n *Node) openClients() *clients {
 	caller := tenant.NewCaller(nil)
 	return &clients{
 		model: n.registry.Model, caller: caller, validator: tenant.NewValidator(caller, nil), users: tenant.NewUsers(caller, nil),
-		devices: tenant.NewDevices(n.cfg.DeviceCredentials, n.registry.Model().Cluster().Key, db),
-	}, nil
+		devices: tenant.NewDevices(n.cfg.DeviceCredentials, n.registry.Model().Cluster().Key, n.firstConnect),
+	}
 }
 
-func (c *clients) close() error {
-	c.caller.Close()
-	return c.devices.Close()
+// firstConnect asks the edge, which asks the clients: it is there by then.
+func (n *Node) firstConnect(ctx context.Context, instanceID, deviceID string) (bool, error) {
+	return n.edge.FirstConnect(ctx, instanceID, deviceID)
 }
+
+func (c *clients) close() { c.caller.Close() }
 
 // errNoInstance says that an instance was removed meanwhile.
 var errNoInstance = errors.New("there is no such instance")
@@ -52,23 +46,33 @@ func (c *clients) validateSession(ctx context.Context, l edge.Login) (bool, erro
 	case i == nil:
 		return false, errNoInstance
 	case i.SessionValidation != nil:
-		return c.validator.Validate(ctx, i.SessionValidation, l.InstanceID, l.UserID, l.SessionID)
+		valid, err := c.validator.Validate(ctx, i.SessionValidation, l.InstanceID, l.UserID, l.SessionID)
+		return valid, later(err)
 	case i.JWT != nil:
 		_, err := c.users.Check(ctx, i.JWT, l.UserID, l.SessionID)
-		return err == nil, err
+		return err == nil, later(err)
 	}
 	return false, nil
 }
 
-// admitUser wants a user proven where the instance verifies tokens.
-func (c *clients) admitUser(ctx context.Context, l edge.Login) error {
+// admitUser wants a user proven where the instance verifies tokens, and says
+// until when the proof holds.
+func (c *clients) admitUser(ctx context.Context, l edge.Login) (until time.Time, err error) {
 	i := c.model().Instance(l.InstanceID)
 	switch {
 	case i == nil:
-		return errNoInstance
+		return time.Time{}, errNoInstance
 	case i.JWT == nil:
-		return nil
+		return time.Time{}, nil
 	}
-	_, err := c.users.Check(ctx, i.JWT, l.UserID, l.SessionID)
+	until, err = c.users.Check(ctx, i.JWT, l.UserID, l.SessionID)
+	return until, later(err)
+}
+
+// later tells the edge which errors pass.
+func later(err error) error {
+	if errors.Is(err, tenant.ErrUnanswered) {
+		return fmt.Errorf("%w: %w", edge.ErrLater, err)
+	}
 	return err
 }

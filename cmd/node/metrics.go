@@ -145,7 +145,7 @@ func flag(is bool) float64 {
 }
 
 // diskStores are what a data directory is told apart into.
-var diskStores = []string{"task", "view", "global", "devices", "registry", "kafka", "aside", "other"}
+var diskStores = []string{"task", "view", "global", "registry", "kafka", "aside", "other"}
 
 // diskFresh is how long a sum is given again, however often we are scraped.
 const diskFresh = 10 * time.Second

@@ -207,7 +207,7 @@ func TestDiskUseKnowsWhatIsWhose(t *testing.T) {
 	dir := t.TempDir()
 	for name, want := range map[string]string{
 		"state/task-3/000001.log": "task", "task-3/000001.log": "task", "state/view-0/x": "view", "state/global/x": "global",
-		"state/task-3.aside-1/x": "aside", "registry/raft/x": "registry", "kafka/x": "kafka", "cluster.key": "other", "state/devices/x": "devices",
+		"state/task-3.aside-1/x": "aside", "registry/raft/x": "registry", "kafka/x": "kafka", "cluster.key": "other",
 	} {
 		if got := storeOf(dir, filepath.Join(dir, filepath.FromSlash(name))); got != want {
 			t.Errorf("%s counts as %s, want %s", name, got, want)

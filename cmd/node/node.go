@@ -269,9 +269,7 @@ func (n *Node) startDoors(_ context.Context, p *parts) (err error) {
 	if err != nil {
 		return err
 	}
-	if n.clients, err = n.openClients(); err != nil {
-		return err
-	}
+	n.clients = n.openClients()
 	changed := make(chan struct{}, 1)
 	n.edge, err = edge.New(edge.Config{
 		Client: n.as("edge"), EdgeID: n.cfg.Registry.ID, Topology: n.topo, Shared: n.shared, Dir: n.cfg.dir("state"),
@@ -349,7 +347,7 @@ func (n *Node) Ready() error {
 func (n *Node) close() error {
 	var errs []error
 	if n.clients != nil {
-		errs = append(errs, n.clients.close())
+		n.clients.close()
 	}
 	if n.shared != nil {
 		errs = append(errs, n.shared.Close())

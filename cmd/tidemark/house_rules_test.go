@@ -31,7 +31,7 @@ connectors/control:           schemas topology topology/registry
 connectors/edge/session:      schemas
 connectors/edge:              connectors/edge/session schemas state state/view topology topology/registry
 connectors/ingress:           schemas topology topology/registry
-connectors/tenant:            schemas state topology/registry
+connectors/tenant:            schemas topology/registry
 connectors/tenant/mock:
 bench/child:
 bench/report:
@@ -83,7 +83,7 @@ var (
 var libraries = []struct{ prefix, rooms, instead string }{
 	{"github.com/twmb/franz-go", "processor/runtime connectors/control connectors/edge connectors/ingress bench/broker bench/delivery bench/processor cmd/node cmd/node/demo cmd/node/embedded cmd/node/embedded/guard cmd/node/embedded/internal/anyreq cmd/internal/e2e cmd/tidemark",
 		"take records as values, and let a runtime or connector speak Kafka"},
-	{"github.com/cockroachdb/pebble", "state state/view connectors/tenant bench/dedupe", "use package state: its README draws every key"},
+	{"github.com/cockroachdb/pebble", "state state/view bench/dedupe", "use package state: its README draws every key"},
 	{"github.com/hashicorp/raft", "topology/registry/quorum", "propose commands to quorum, and read registry.Model"},
 	{"github.com/prometheus/", "processor/runtime connectors/edge connectors/ingress cmd/node", "return figures, and let the shell around you register them"},
 	{"go.opentelemetry.io/", "cmd/node", "take a function that begins a span, and let cmd/node fill it in"},

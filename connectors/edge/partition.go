@@ -38,6 +38,7 @@ type partition struct {
 	// highest of all; gone once their records have come back.
 	points map[pointKey]int64
 	acked  map[view.Log]int64
+	moved  chan struct{} // closed when the view has read acks; nil: nobody waits
 }
 
 type pointKey struct {
@@ -53,7 +54,10 @@ func newPartition(n int32, v *view.View, tailBytes int, m *metrics) *partition {
 }
 
 // park stops the partition, for good as far as this process goes.
-func (p *partition) park(reason string) { p.parked.CompareAndSwap(nil, &reason) }
+func (p *partition) park(reason string) {
+	p.parked.CompareAndSwap(nil, &reason)
+	p.wake()
+}
 
 // follow makes a session hear of a log's growth, and says how things stand.
 // It follows first and looks then, so that nothing falls between.
@@ -228,8 +232,12 @@ func (p *partition) apply(oplog, acks []view.Record) error {
 	p.metrics.applied(&out)
 	for i := range out.Acks {
 		a := &out.Acks[i]
+		if a.Claim() {
+			continue
+		}
 		p.settled(view.Log{InstanceID: a.InstanceID, Target: a.Target, BizType: a.BizType}, a.DeviceID, a.To)
 	}
+	p.wake()
 	p.publish(out.Entries)
 	return err
 }

@@ -156,6 +156,9 @@ func (s *Server) Run(ctx context.Context) error {
 func (s *Server) drain() {
 	s.notReady("it is stopping")
 	s.draining.Store(true)
+	for _, p := range s.partitions {
+		p.wake()
+	}
 	for _, c := range s.hub.all() {
 		c.close(schemas.CloseGoingAway, "the server stops")
 	}

@@ -1,7 +1,7 @@
 package tenant
 
 import (
-	"errors"
+	"fmt"
 	"sync"
 	"time"
 )
@@ -14,7 +14,7 @@ const (
 )
 
 // ErrOpen says that a tenant's endpoint has failed too often to be asked now.
-var ErrOpen = errors.New("the endpoint failed the last calls, and is left alone for a while")
+var ErrOpen = fmt.Errorf("%w: the endpoint failed the last calls, and is left alone for a while", ErrUnanswered)
 
 // breaker leaves an endpoint alone that fails: after failuresMax in a row for
 // openFor, then one call tries it; each failed try doubles the pause, up to

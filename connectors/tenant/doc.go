@@ -5,7 +5,8 @@
 //
 // [Validator] asks a tenant whether a user's session is valid. [Users] checks
 // a tenant's JWT that binds a user. [Devices] gives a device its credential
-// and checks it. All fail closed: what cannot be answered counts as no.
+// and checks it. All fail closed: what cannot be answered counts as no. An error
+// that is [ErrUnanswered] is not the tenant's word: ask again later.
 //
 // # Outgoing calls
 //
@@ -17,12 +18,12 @@
 // # Device credentials
 //
 // A credential is an HMAC of instance and device under a key derived from the
-// cluster's: any edge can check one without a look-up. That a device id was
-// seen is kept in a store of this process, so that only its first connect gets
-// one. The trade: nothing secret is stored and none has to be replicated, but
-// another edge that has not seen an id would issue its credential again, and
-// one that is lost on its way to the device cannot be had again (with "issue"
-// the device goes on without; with "require" it needs another id).
+// cluster's: any edge can check one without a look-up. Only the first connect of
+// a device id gets one; that an id was seen is a record of the acks topic, so
+// all nodes agree on who was first ([FirstFunc], edge.Server.FirstConnect). The
+// trade: nothing secret is stored and none has to be replicated, but a
+// credential that is lost on its way to the device cannot be had again (with
+// "issue" the device goes on without; with "require" it needs another id).
 //
 // # Goroutines
 //

@@ -81,7 +81,7 @@ func (s *keySets) find(ctx context.Context, url string, allowPrivate bool, kid, 
 		select {
 		case <-wait:
 		case <-ctx.Done():
-			return nil, fmt.Errorf("wait for key set %s: %w", url, ctx.Err())
+			return nil, fmt.Errorf("wait for key set %s: %w: %w", url, ErrUnanswered, ctx.Err())
 		}
 	}
 }
@@ -131,9 +131,9 @@ func (s *keySets) fetch(ctx context.Context, at setURL, set *keySet) {
 func (k *keySet) find(now time.Time, kid, alg string) (any, error) {
 	if k.fetched.IsZero() || now.Sub(k.fetched) >= staleFor {
 		if k.failed != nil {
-			return nil, fmt.Errorf("the instance's key set cannot be had: %w", k.failed)
+			return nil, fmt.Errorf("the instance's key set cannot be had: %w: %w", ErrUnanswered, k.failed)
 		}
-		return nil, errors.New("the instance's key set is not there yet")
+		return nil, fmt.Errorf("the instance's key set is not there yet: %w", ErrUnanswered)
 	}
 	var found any
 	for i := range k.keys {

@@ -40,9 +40,11 @@ func NewUsers(c *Caller, now func() time.Time) *Users {
 	return &Users{sets: newKeySets(c, now), now: now}
 }
 
-// Check verifies a token and that it is the user's, and says until when. The
-// error says what is wrong with it, and holds nothing of it but claims' names.
-func (u *Users) Check(ctx context.Context, j *registry.JWT, userID, token string) (expires time.Time, err error) {
+// Check verifies a token and that it is the user's, and says until when it would
+// be taken: its exp, and what a clock may be wrong by. The error says what is
+// wrong with it, and holds nothing of it but claims' names; without the keys to
+// check it with it is [ErrUnanswered].
+func (u *Users) Check(ctx context.Context, j *registry.JWT, userID, token string) (until time.Time, err error) {
 	switch {
 	case token == "":
 		return time.Time{}, errors.New("the user must be proven: send a token as sessionId or in the header Tidemark-User-Token")
@@ -74,7 +76,7 @@ func (u *Users) Check(ctx context.Context, j *registry.JWT, userID, token string
 	if err != nil || at == nil {
 		return time.Time{}, errors.New("the user's token is refused: it has no exp")
 	}
-	return at.Time, nil
+	return at.Time.Add(clockSkew), nil
 }
 
 // key finds the key of a token. The kind of key follows from the settings,

@@ -21,8 +21,12 @@ const (
 	replyBytesMax = 64 << 10
 )
 
+// ErrUnanswered is for what a tenant has not said: its endpoint is down, slow,
+// left alone or busy. What it has said, be it nonsense, is another error.
+var ErrUnanswered = errors.New("the tenant gave no answer")
+
 // ErrBusy says that a tenant has as many calls under way as it may have.
-var ErrBusy = fmt.Errorf("ask tenant: %d calls are under way already", CallsMax)
+var ErrBusy = fmt.Errorf("ask tenant: %w: %d calls are under way already", ErrUnanswered, CallsMax)
 
 // Validator asks tenants about sessions. It is safe for concurrent use.
 type Validator struct {
@@ -77,6 +81,9 @@ func (v *Validator) Validate(ctx context.Context, at *registry.SessionValidation
 	}
 	body, err := v.call(ctx, at, &question{Operation, instanceID, userID, sessionID})
 	done(v.now(), !down(err))
+	if down(err) {
+		return false, fmt.Errorf("ask tenant: %w: %w", ErrUnanswered, err)
+	}
 	if err != nil {
 		return false, fmt.Errorf("ask tenant: %w", err)
 	}

@@ -13,7 +13,7 @@ import (
 // come later in it.
 type ackBatch struct {
 	acks   []schemas.Ack
-	points map[string]int64 // by point key
+	points map[string]int64 // by point key, or claim key
 	acked  map[string]int64 // by acked key
 }
 
@@ -33,7 +33,11 @@ func (v *View) applyAcks(b *pebble.Batch, records []Record) ([]schemas.Ack, erro
 		if len(r.Value) > 0 { // else a tombstone: points are never taken away
 			var ack schemas.Ack
 			err := ack.Decode(r.Value)
-			if err == nil {
+			switch {
+			case err != nil:
+			case ack.Claim():
+				err = v.applyClaim(b, &ack)
+			default:
 				err = v.applyAck(b, &ack)
 			}
 			if err != nil {
@@ -71,6 +75,28 @@ func (v *View) applyAck(b *pebble.Batch, ack *schemas.Ack) error {
 	}
 	v.addCounts(b, &l, ack.Time, Counts{Arrivals: arrived})
 	return nil
+}
+
+// applyClaim stages who was first with a device id: later ones change nothing.
+func (v *View) applyClaim(b *pebble.Batch, ack *schemas.Ack) error {
+	key := claimKey(nil, ack.InstanceID, ack.DeviceID)
+	first, err := v.seen(v.acks.points, string(key))
+	if err != nil || first != 0 {
+		return err
+	}
+	v.acks.points[string(key)] = ack.To
+	return b.Set(key, appendPoint(nil, ack.To, ack.Time), nil)
+}
+
+// Claim is who was the first with a device id; 0: nobody was.
+func (v *View) Claim(instanceID, deviceID string) (int64, error) {
+	var room [256]byte
+	value, err := v.get(claimKey(room[:0], instanceID, deviceID))
+	if err != nil || value == nil {
+		return 0, err
+	}
+	first, _, err := readPoint(value)
+	return first, err
 }
 
 // seen reads an id as this batch leaves it.

@@ -50,6 +50,9 @@ func describe(key, value []byte, f *Filter) (string, error) {
 	if key[0] == kindDevice {
 		return describeDevice(key, value, f)
 	}
+	if key[0] == kindClaim {
+		return describeClaim(key, value, f)
+	}
 	l, rest, err := parseLog(key)
 	if err != nil || !f.admits(&l) {
 		return "", err
@@ -112,6 +115,22 @@ func describeDevice(key, value []byte, f *Filter) (string, error) {
 		return "", fmt.Errorf("key %x: %w", key, err)
 	}
 	return fmt.Sprintf("device %q %q %q: %s %s, online %s", d.InstanceID, d.UserID, d.DeviceID, d.OS, d.AppVersion, stamp(d.Online)), nil
+}
+
+func describeClaim(key, value []byte, f *Filter) (string, error) {
+	var l Log
+	rest := key[1:]
+	var err error
+	for _, to := range []*string{&l.InstanceID, &l.Target} {
+		if *to, rest, err = cut(rest); err != nil {
+			return "", fmt.Errorf("key %x: %w", key, err)
+		}
+	}
+	if f.BizType != "" || !f.admits(&l) {
+		return "", nil
+	}
+	_, when, err := readPoint(value)
+	return fmt.Sprintf("claim  %q %q: first connected %s", l.InstanceID, l.Target, stamp(when)), err
 }
 
 func stamp(ms int64) string { return time.UnixMilli(ms).UTC().Format(time.RFC3339) }

@@ -10,6 +10,7 @@ import (
 // state's.
 const (
 	kindAcked  = 'a'
+	kindClaim  = 'c'
 	kindDevice = 'd'
 	kindEntry  = 'e'
 	kindHead   = 'h'
@@ -37,6 +38,10 @@ func part(b []byte, s string) []byte {
 // targetKey is what all keys of a kind and a target begin with.
 func targetKey(b []byte, kind byte, instanceID, target string) []byte {
 	return part(part(append(b, kind), instanceID), target)
+}
+
+func claimKey(b []byte, instanceID, deviceID string) []byte {
+	return targetKey(b, kindClaim, instanceID, deviceID)
 }
 
 func (l *Log) key(b []byte, kind byte) []byte {

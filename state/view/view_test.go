@@ -116,10 +116,11 @@ type twin struct {
 	points  map[Log]map[string]int64
 	acked   map[Log]int64
 	counts  map[Log]map[int64]Counts
+	claims  map[[2]string]int64 // by instance and device
 }
 
 func (w *twin) clone() *twin {
-	c := &twin{map[Log][]schemas.Entry{}, maps.Clone(w.heads), map[Log]map[string]int64{}, maps.Clone(w.acked), map[Log]map[int64]Counts{}}
+	c := &twin{map[Log][]schemas.Entry{}, maps.Clone(w.heads), map[Log]map[string]int64{}, maps.Clone(w.acked), map[Log]map[int64]Counts{}, maps.Clone(w.claims)}
 	for l, e := range w.entries {
 		c.entries[l] = slices.Clone(e)
 	}
@@ -150,6 +151,12 @@ func (w *twin) count(l Log, at int64, c Counts) {
 }
 
 func (w *twin) ack(a schemas.Ack) {
+	if a.Claim() {
+		if device := [2]string{a.InstanceID, a.DeviceID}; w.claims[device] == 0 {
+			w.claims[device] = a.To
+		}
+		return
+	}
 	l := Log{a.InstanceID, a.Target, a.BizType}
 	if w.points[l] == nil {
 		w.points[l] = map[string]int64{}
@@ -167,6 +174,11 @@ func (w *twin) ack(a schemas.Ack) {
 
 // compare holds a view against the twin at a time.
 func (w *twin) compare(v *View, now int64, newest func(string, string) int64) error {
+	for device, want := range w.claims {
+		if who, err := v.Claim(device[0], device[1]); err != nil || who != want {
+			return fmt.Errorf("device %q: claimed by %d, %v, twin %d", device, who, err, want)
+		}
+	}
 	for l, head := range w.heads {
 		n := newest("", l.BizType)
 		floor, err := v.Floor(l, n)
@@ -256,7 +268,7 @@ func crashRun(t *testing.T, s *state.Shared, seed uint64) {
 	v := open(t, cfg)
 	log, acks := newOplog(), []Record{}
 	now := int64(1_700_000_000_000)
-	w := &twin{map[Log][]schemas.Entry{}, map[Log]int64{}, map[Log]map[string]int64{}, map[Log]int64{}, map[Log]map[int64]Counts{}}
+	w := &twin{map[Log][]schemas.Entry{}, map[Log]int64{}, map[Log]map[string]int64{}, map[Log]int64{}, map[Log]map[int64]Counts{}, map[[2]string]int64{}}
 	states := map[[2]int64]*twin{{0, 0}: w.clone()}
 	for range 60 {
 		now += rng.Int64N(2 * hourMillis)
@@ -551,6 +563,51 @@ func TestS003_158_159_Statistics(t *testing.T) {
 	got, err := v.Stats("i", "u", now)
 	if want := map[string]Counts{"A": {Pushes: 3, Arrivals: 2}, "N": {Pushes: 1}}; err != nil || !maps.Equal(got, want) {
 		t.Errorf("%v, %v, want %v", got, err, want)
+	}
+}
+
+// The first claim of a device id counts, within a batch and over several, and
+// when it comes again; it is no business and no point.
+func TestClaims(t *testing.T) {
+	v := open(t, testConfig(t, shared(t), vfs.NewMem()))
+	defer v.Close()
+	offset := int64(0)
+	claim := func(all ...schemas.Ack) {
+		t.Helper()
+		var records []Record
+		for _, a := range all {
+			records = append(records, Record{Offset: offset, Value: a.Append(nil)})
+			offset++
+		}
+		if _, err := v.Apply(nil, records); err != nil {
+			t.Fatal(err)
+		}
+	}
+	of := func(instance, device string, who int64) schemas.Ack {
+		return schemas.Ack{InstanceID: instance, Target: device, DeviceID: device, To: who, Time: 1_700_000_000_000}
+	}
+	if who, err := v.Claim("i", "d"); err != nil || who != 0 {
+		t.Errorf("before: %d, %v", who, err)
+	}
+	claim(of("i", "d", 7), of("i", "d", 8), of("ii", "d", 9), of("i", "dd", 10))
+	claim(of("i", "d", 11), of("i", "d", 7), of("ii", "d", 1<<62))
+	for _, c := range []struct {
+		instance, device string
+		who              int64
+	}{{"i", "d", 7}, {"ii", "d", 9}, {"i", "dd", 10}, {"id", "", 0}, {"i", "", 0}} {
+		if who, err := v.Claim(c.instance, c.device); err != nil || who != c.who {
+			t.Errorf("%q %q: %d, %v, want %d", c.instance, c.device, who, err, c.who)
+		}
+	}
+	if all, err := v.Businesses("i", "d"); err != nil || len(all) != 0 {
+		t.Errorf("businesses %q, %v", all, err)
+	}
+	if _, known, err := v.Point(Log{"i", "d", ""}, "d"); err != nil || known {
+		t.Errorf("a point: %v, %v", known, err)
+	}
+	var out strings.Builder
+	if err := v.Inspect(&out, Filter{InstanceID: "i", Target: "d"}); err != nil || out.String() != "claim  \"i\" \"d\": first connected 2023-11-14T22:13:20Z\n" {
+		t.Errorf("%q, %v", out.String(), err)
 	}
 }
 

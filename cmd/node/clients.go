@@ -55,6 +55,12 @@ func (c *clients) validateSession(ctx context.Context, l edge.Login) (bool, erro
 	return false, nil
 }
 
+// usesTokens reports that an instance verifies tokens.
+func (c *clients) usesTokens(instanceID string) bool {
+	i := c.model().Instance(instanceID)
+	return i != nil && i.JWT != nil
+}
+
 // admitUser wants a user proven where the instance verifies tokens, and says
 // until when the proof holds.
 func (c *clients) admitUser(ctx context.Context, l edge.Login) (until time.Time, err error) {

@@ -274,7 +274,7 @@ func (n *Node) startDoors(_ context.Context, p *parts) (err error) {
 	n.edge, err = edge.New(edge.Config{
 		Client: n.as("edge"), EdgeID: n.cfg.Registry.ID, Topology: n.topo, Shared: n.shared, Dir: n.cfg.dir("state"),
 		Settings: n.settings, SettingsChanged: changed, Authenticate: n.authenticate,
-		ValidateSession: n.clients.validateSession, AdmitUser: n.clients.admitUser, AdmitDevice: n.clients.devices.Admit,
+		ValidateSession: n.clients.validateSession, AdmitUser: n.clients.admitUser, UsesTokens: n.clients.usesTokens, AdmitDevice: n.clients.devices.Admit,
 		Trace: n.tracing.traceDelivery(), Native: native, PublicAddress: n.public.Addr().String(), NativeAddress: n.native.Addr().String(),
 		Log: n.cfg.Log, Metrics: n.metrics,
 	})

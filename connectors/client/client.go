@@ -22,6 +22,9 @@ const (
 	// HintMax bounds what the server may ask a client to wait before it
 	// connects again.
 	HintMax = 5 * time.Minute
+	// TokenMax bounds SessionID and UserToken, in bytes. Where an instance does
+	// not verify tokens, the server takes 100 characters.
+	TokenMax = 4 << 10
 )
 
 // ErrGap says that the server skipped entries: a broken promise of the server,
@@ -79,7 +82,9 @@ type Config struct {
 	// UserID and SessionID bind the device's user, if somebody is logged in.
 	UserID    string
 	SessionID string
-	// UserToken proves the user, where the instance wants a token for that.
+	// UserToken proves the user, where the instance wants a token for that. When
+	// it ends, the user's data stops, which is logged, and the device's goes on:
+	// run another client with a new one.
 	UserToken string
 	// DeviceCredential proves that the device id is this device's. The server
 	// gives one at the first connect: it goes to KeepCredential, if set, which
@@ -117,6 +122,8 @@ func (c *Config) Validate() error {
 		return errors.New("client: DeviceID is missing")
 	case len(c.Biz) == 0:
 		return errors.New("client: Biz is empty: name at least one business")
+	case len(c.SessionID) > TokenMax || len(c.UserToken) > TokenMax:
+		return fmt.Errorf("client: SessionID or UserToken is over %d bytes", TokenMax)
 	case c.BackoffMin < 0 || c.BackoffMax < 0 || c.BackoffMax > 0 && c.BackoffMin > c.BackoffMax:
 		return fmt.Errorf("client: BackoffMin %s and BackoffMax %s: use 0 for the default, and no minimum above the maximum", c.BackoffMin, c.BackoffMax)
 	}

@@ -278,6 +278,8 @@ func TestValidateNamesTheField(t *testing.T) {
 		"InstanceID": func(c *Config) { c.InstanceID = "" },
 		"DeviceID":   func(c *Config) { c.DeviceID = "" },
 		"Biz":        func(c *Config) { c.Biz = nil },
+		"SessionID":  func(c *Config) { c.SessionID = strings.Repeat("x", TokenMax+1) },
+		"UserToken":  func(c *Config) { c.UserToken = strings.Repeat("x", TokenMax+1) },
 		"BackoffMin": func(c *Config) { c.BackoffMin = time.Hour },
 	} {
 		c := good
@@ -286,6 +288,7 @@ func TestValidateNamesTheField(t *testing.T) {
 			t.Errorf("%s: %v", field, err)
 		}
 	}
+	good.SessionID, good.UserToken = strings.Repeat("x", TokenMax), strings.Repeat("x", TokenMax)
 	if _, err := New(good); err != nil {
 		t.Error(err)
 	}

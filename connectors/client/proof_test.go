@@ -1,13 +1,17 @@
 package client
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"slices"
+	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 )
 
@@ -65,4 +69,25 @@ func TestProofs(t *testing.T) {
 	if err := c.Run(t.Context(), func(context.Context, Event) error { return nil }); !errors.Is(err, full) {
 		t.Errorf("%v, want %v", err, full)
 	}
+}
+
+// The end of a user's proof is said in the log, and the stream goes on: what is
+// the device's still comes.
+func TestUnboundGoesOn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var log bytes.Buffer
+		s := &script{streams: []answer{{text: event("A", 0, 1, 1) + "event: unbound\ndata: {\"reason\":\"the proof has ended\"}\n\n" + event("D", 0, 1, 1)}}}
+		var got []string
+		c := scripted(t, s, func(c *Config) { c.Log = slog.New(slog.NewTextHandler(&log, nil)) })
+		play(t, c, collect(&got))
+		if want := []string{"A1=p1", "D1=p1"}; !slices.Equal(got, want) {
+			t.Errorf("got %v, want %v", got, want)
+		}
+		if !strings.Contains(log.String(), "new UserToken") || !strings.Contains(log.String(), "the proof has ended") {
+			t.Errorf("logged %s", &log)
+		}
+		if h := s.opened[1].Header.Get("Last-Event-ID"); h != "D-1" {
+			t.Errorf("the next stream names cursor %q", h)
+		}
+	})
 }

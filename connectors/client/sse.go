@@ -153,6 +153,8 @@ func (c *Client) dispatch(ctx context.Context, m message, h Handler) error {
 		if err := c.take(ctx, e, h); err != nil {
 			return err
 		}
+	case "unbound":
+		c.cfg.Log.Warn("the user is bound no more: run again with a new UserToken", "cause", string(m.data))
 	case "close":
 		return closed(m.data)
 	}

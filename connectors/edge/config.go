@@ -63,8 +63,8 @@ const (
 	// and by chance down to half of it.
 	validateRetryMin = 2
 	validateRetryMax = 60
-	// tokenBytesMax bounds a sessionId that is a token (JWT).
-	tokenBytesMax = 4 << 10
+	// tokenMax bounds a sessionId, in characters, where it is a token (JWT).
+	tokenMax = 4 << 10
 	// sweepKeys is how many keys a sweep looks at each second.
 	sweepKeys = 2000
 	// flushQuietEvery is how often a quiet view is asked to flush.
@@ -115,6 +115,9 @@ type Config struct {
 	// not. An error refuses the client, which is told its text, or with
 	// [ErrLater] to come back. Nil: clients are who they say.
 	AdmitUser func(ctx context.Context, l Login) (until time.Time, err error)
+	// UsesTokens reports that an instance's users are proven by tokens: then a
+	// sessionId may be as long as one. Nil: none are.
+	UsesTokens func(instanceID string) bool
 	// AdmitDevice checks a device's credential, or issues one at its first
 	// connect. An error refuses the device, as with AdmitUser. Nil: devices are
 	// what they say.

@@ -120,7 +120,7 @@ func (s *Server) handleStream(w http.ResponseWriter, r *http.Request) {
 // streamHello reads and checks a stream's request; ok is false if it has been
 // answered.
 func (s *Server) streamHello(w http.ResponseWriter, r *http.Request) (h *hello, issued string, ok bool) {
-	h, err := parseStream(r.URL.RawQuery, r.Header.Get("Last-Event-ID"))
+	h, err := parseStream(r.URL.RawQuery, r.Header.Get("Last-Event-ID"), s.sessionMax)
 	if bad := asBadField(err); bad != nil && bad.field == "instanceId" {
 		s.failField(w, bad)
 		return nil, "", false

@@ -203,7 +203,7 @@ func (n *nativeConn) hello(h *schemas.Hello) error {
 		},
 		biz: interests(h.Biz), window: window(h.WindowEntries, h.WindowBytes), background: h.Background,
 	}
-	if field, why := who.check(); why != "" {
+	if field, why := who.check(s.sessionMax(h.InstanceID)); why != "" {
 		s.metrics.refused.WithLabelValues(refusedBad).Inc()
 		return &refusal{schemas.CloseBadHello, field + ": " + why}
 	}

@@ -21,9 +21,10 @@ type badField struct{ field, why string }
 
 func (e *badField) Error() string { return e.field + ": " + e.why }
 
-// parseStream reads the query of GET /sync/stream and its Last-Event-ID. The
-// error is a badField.
-func parseStream(rawQuery, lastEventID string) (*hello, error) {
+// parseStream reads the query of GET /sync/stream and its Last-Event-ID.
+// sessionMax says how long an instance's sessionIds may be. The error is a
+// badField.
+func parseStream(rawQuery, lastEventID string, sessionMax func(instanceID string) int) (*hello, error) {
 	if len(rawQuery) > queryBytesMax {
 		return nil, &badField{"query", fmt.Sprintf("over %d bytes", queryBytesMax)}
 	}
@@ -40,7 +41,7 @@ func parseStream(rawQuery, lastEventID string) (*hello, error) {
 	} else {
 		h.biz = bizList(q.Get("biz"))
 	}
-	if field, why := h.check(); why != "" {
+	if field, why := h.check(sessionMax(h.identity.InstanceID)); why != "" {
 		return nil, &badField{field, why}
 	}
 	if err := h.points(q.Get("syncPoints"), lastEventID); err != nil {
@@ -91,7 +92,7 @@ func (h *hello) points(syncPoints, lastEventID string) error {
 }
 
 // check names the first field that is missing or too long.
-func (h *hello) check() (field, why string) {
+func (h *hello) check(sessionMax int) (field, why string) {
 	id := &h.identity
 	for _, f := range []struct {
 		name, value string
@@ -101,7 +102,7 @@ func (h *hello) check() (field, why string) {
 		{"instanceId", id.InstanceID, schemas.MaxInstanceID, true},
 		{"deviceId", id.DeviceID, schemas.MaxDeviceID, true},
 		{"userId", id.UserID, schemas.MaxLinkToken, false},
-		{"sessionId", id.SessionID, sessionMax(id.SessionID), false},
+		{"sessionId", id.SessionID, sessionMax, false},
 		{"os", id.OS, schemas.MaxOSType, false},
 		{"appVersion", id.AppVersion, schemas.MaxVersion, false},
 	} {
@@ -118,11 +119,11 @@ func (h *hello) check() (field, why string) {
 	return checkInterests(h.biz)
 }
 
-// sessionMax is how long a sessionId may be: a token in the form of a JWT takes
-// more room than an id.
-func sessionMax(sessionID string) int {
-	if strings.HasPrefix(sessionID, "eyJ") && strings.Count(sessionID, ".") == 2 {
-		return tokenBytesMax
+// sessionMax is how long a sessionId of an instance may be, in characters: a
+// token takes more room than an id.
+func (s *Server) sessionMax(instanceID string) int {
+	if s.cfg.UsesTokens != nil && s.cfg.UsesTokens(instanceID) {
+		return tokenMax
 	}
 	return schemas.MaxSessionID
 }

@@ -3,6 +3,7 @@ package edge
 import (
 	"context"
 	"errors"
+	"time"
 
 	"github.com/tidemarkio/tidemark/connectors/edge/session"
 	"github.com/tidemarkio/tidemark/schemas"
@@ -32,6 +33,15 @@ func (s *Server) admitDevice(instanceID, deviceID, credential string) (issued st
 	return s.cfg.AdmitDevice(ctx, instanceID, deviceID, credential)
 }
 
+// untilMillis is the end of a proof as sessions want it, epoch ms; one that is
+// further away than anybody's life counts as none.
+func untilMillis(until time.Time) int64 {
+	if until.IsZero() || until.Year() > 9999 {
+		return 0
+	}
+	return max(1, until.UnixMilli())
+}
+
 // admitUser has the proof of a user checked, before the user is bound. A token
 // stands for a sessionId that is missing.
 func (s *Server) admitUser(id *session.Identity, token string) error {
@@ -41,15 +51,16 @@ func (s *Server) admitUser(id *session.Identity, token string) error {
 	if s.cfg.AdmitUser == nil || id.UserID == "" {
 		return nil
 	}
+	if field, why := checkName("the user's token", token, s.sessionMax(id.InstanceID), false); why != "" {
+		return errors.New(field + ": " + why)
+	}
 	ctx, cancel := context.WithTimeout(context.Background(), s.cfg.HelloTimeout)
 	defer cancel()
 	until, err := s.cfg.AdmitUser(ctx, Login{id.InstanceID, id.UserID, token})
 	if err != nil {
 		return err
 	}
-	if !until.IsZero() {
-		id.Until = until.UnixMilli()
-	}
+	id.Until = untilMillis(until)
 	if id.SessionID == "" {
 		id.SessionID = token
 	}
@@ -82,7 +93,7 @@ func (c *client) bind(b *schemas.Bind) error {
 	points := interests(b.Biz)
 	field, why := checkName("userId", b.UserID, schemas.MaxLinkToken, true)
 	if why == "" {
-		field, why = checkName("sessionId", b.SessionID, sessionMax(b.SessionID), false)
+		field, why = checkName("sessionId", b.SessionID, c.s.sessionMax(c.instance), false)
 	}
 	if why == "" {
 		field, why = checkInterests(points)

@@ -200,14 +200,54 @@ func TestTurnedAwayForNow(t *testing.T) {
 	}
 }
 
-// A sessionId may be longer than an id only where it is a token.
+// A sessionId has 100 characters at most, and where it is a token 4,096, at every
+// door: hello, bind, query and header.
 func TestSessionMax(t *testing.T) {
-	for s, want := range map[string]int{
-		"": schemas.MaxSessionID, "sess1": schemas.MaxSessionID, "eyJ": schemas.MaxSessionID, "a.b.c": schemas.MaxSessionID,
-		"eyJhbGciOi.x.y": tokenBytesMax, "eyJ." + strings.Repeat(".", 5): schemas.MaxSessionID,
+	for max, uses := range map[int]bool{schemas.MaxSessionID: false, tokenMax: true} {
+		h := newHouse(t, func(c *Config) {
+			c.UsesTokens = func(id string) bool { return uses && id == instance }
+			c.AdmitUser = func(context.Context, Login) (time.Time, error) { return time.Time{}, nil }
+		})
+		fits, over := strings.Repeat("é", max), strings.Repeat("e", max+1)
+		for i, session := range []string{fits, over} {
+			d := h.ws()
+			f := helloOf("d1", "u1", schemas.Interest{BizType: "A"})
+			f.Hello.SessionID = session
+			d.say(f)
+			if i == 0 {
+				if d.next().Welcome == nil {
+					t.Errorf("%d characters in a hello were refused", max)
+				}
+				d.say(schemas.Frame{Bind: &schemas.Bind{UserID: "u2", SessionID: fits}})
+				d.say(schemas.Frame{Ping: &schemas.Ping{}})
+				if f := d.next(); f.Pong == nil {
+					t.Errorf("%d characters in a bind: %s", max, show(f))
+				}
+				d.say(schemas.Frame{Bind: &schemas.Bind{UserID: "u1", SessionID: over}})
+				d.ended(schemas.CloseProtocol)
+			} else {
+				d.ended(schemas.CloseBadHello)
+			}
+			for _, c := range []struct {
+				query, token string
+				refused      int
+			}{{"deviceId=d2 userId=u1 biz=A sessionId=" + session, "", http.StatusBadRequest}, {"deviceId=d3 userId=u1 biz=A", session, http.StatusUnauthorized}} {
+				res, cancel := h.get("/sync/stream?"+h.query(c.query), userTokenHeader, c.token)
+				cancel()
+				if want := []int{http.StatusOK, c.refused}[i]; res.StatusCode != want {
+					t.Errorf("limit %d, token in the query %v: %d characters gave %s, want %d", max, c.token == "", len(session), res.Status, want)
+				}
+			}
+		}
+	}
+}
+
+func TestUntilMillis(t *testing.T) {
+	for at, want := range map[time.Time]int64{
+		{}: 0, time.Unix(2, 5e8): 2500, time.Unix(1<<55, 0): 0, time.Unix(1<<62, 0): 0, time.Unix(-5, 0): 1, time.Date(9999, 1, 1, 0, 0, 0, 0, time.UTC): 253370764800000,
 	} {
-		if got := sessionMax(s); got != want {
-			t.Errorf("%q: %d, want %d", s, got, want)
+		if got := untilMillis(at); got != want {
+			t.Errorf("%v: %d, want %d", at, got, want)
 		}
 	}
 }

@@ -73,7 +73,7 @@ func (c *client) validate(login int, l Login) {
 	} else if valid {
 		verdict = "valid"
 	}
-	c.s.metrics.validations.WithLabelValues(verdict).Inc()
+	defer c.s.metrics.validations.WithLabelValues(verdict).Inc() // who sees it sees what it did
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.closed || c.logins != login {

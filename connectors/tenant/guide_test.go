@@ -109,6 +109,34 @@ func TestReplies(t *testing.T) {
 	}
 }
 
+// What a tenant has not said is told from what it has: only the former is worth
+// asking again.
+func TestUnanswered(t *testing.T) {
+	cut := http.HandlerFunc(func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) })
+	for name, c := range map[string]struct {
+		h          http.Handler
+		unanswered bool
+	}{
+		"cut off":         {cut, true},
+		"500":             {mockOf(t, mock.Config{Status: 500}), true},
+		"503":             {mockOf(t, mock.Config{Status: 503}), true},
+		"429":             {mockOf(t, mock.Config{Status: 429}), true},
+		"401":             {mockOf(t, mock.Config{Status: 401}), false},
+		"404":             {mockOf(t, mock.Config{Status: 404}), false},
+		"text":            {mockOf(t, mock.Config{Body: "hello"}), false},
+		"OPERATION_ERROR": {mockOf(t, mock.Config{Body: `{"success":false,"returnCode":"OPERATION_ERROR"}`}), false},
+	} {
+		if valid, err := ask(t, c.h); valid || err == nil || errors.Is(err, ErrUnanswered) != c.unanswered {
+			t.Errorf("%s: %v, %v", name, valid, err)
+		}
+	}
+	for _, err := range []error{ErrBusy, ErrOpen} {
+		if !errors.Is(err, ErrUnanswered) {
+			t.Errorf("%v is an answer", err)
+		}
+	}
+}
+
 // S003-91: HTTP errors, redirects, long answers and silence are not valid.
 func TestBrokenTenant(t *testing.T) {
 	good := mockOf(t, mock.Config{Valid: []string{"user42:sess1"}})
@@ -139,7 +167,7 @@ func TestSilentTenant(t *testing.T) {
 	c := NewCaller(nil)
 	defer c.Close()
 	at := &registry.SessionValidation{URL: s.URL, AllowPrivate: true, TimeoutMillis: 1}
-	if valid, err := NewValidator(c, nil).Validate(t.Context(), at, "i", "u", "s"); valid || !errors.Is(err, context.DeadlineExceeded) {
+	if valid, err := NewValidator(c, nil).Validate(t.Context(), at, "i", "u", "s"); valid || !errors.Is(err, context.DeadlineExceeded) || !errors.Is(err, ErrUnanswered) {
 		t.Errorf("%v, %v", valid, err)
 	}
 }
@@ -226,7 +254,7 @@ func TestCallsMax(t *testing.T) {
 }
 
 // S003-95: the bundled mock refuses another operationType.
-func TestMockRefusesOtherOperations(t *testing.T) {
+func TestS003_95_MockRefusesOtherOperations(t *testing.T) {
 	w := httptest.NewRecorder()
 	mockOf(t, mock.Config{Valid: []string{"u:s"}}).ServeHTTP(w, httptest.NewRequest(http.MethodPost, "/", strings.NewReader(`{"operationType":"x","userId":"u","sessionId":"s"}`)))
 	var got struct {

@@ -1,6 +1,7 @@
 package tenant
 
 import (
+	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -8,6 +9,7 @@ import (
 	"crypto/x509"
 	"encoding/json"
 	"encoding/pem"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -18,6 +20,7 @@ import (
 
 	"github.com/go-jose/go-jose/v4"
 	"github.com/golang-jwt/jwt/v5"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/tidemarkio/tidemark/connectors/tenant/mock"
 	"github.com/tidemarkio/tidemark/topology/registry"
@@ -96,6 +99,11 @@ func TestTokens(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	both := &registry.JWT{Algorithms: []string{"RS256", "HS256"}, PublicKey: rs.PublicKey, Secret: secret}
+	noSecret := &registry.JWT{Algorithms: []string{"RS256", "HS256"}, PublicKey: rs.PublicKey}
+	block, _ := pem.Decode([]byte(rs.PublicKey))
+	evil := newKeyServer(t)
+	evil.have(jose.JSONWebKey{Key: &foreign.PublicKey, KeyID: "evil"})
 	u := NewUsers(NewCaller(nil), func() time.Time { return at })
 	for _, c := range []struct {
 		name  string
@@ -123,6 +131,10 @@ func TestTokens(t *testing.T) {
 		{"none", hs, signed(t, jwt.SigningMethodNone, jwt.UnsafeAllowNoneSignatureType, "", nil), false},
 		{"none for RS256", rs, signed(t, jwt.SigningMethodNone, jwt.UnsafeAllowNoneSignatureType, "", nil), false},
 		{"the public key taken for a secret", rs, signed(t, jwt.SigningMethodHS256, []byte(rs.PublicKey), "", nil), false},
+		{"the same, where HS256 is allowed too", both, signed(t, jwt.SigningMethodHS256, []byte(both.PublicKey), "", nil), false},
+		{"its bytes taken for a secret", both, signed(t, jwt.SigningMethodHS256, block.Bytes, "", nil), false},
+		{"HS256 where there is no secret", noSecret, signed(t, jwt.SigningMethodHS256, []byte(""), "", nil), false},
+		{"a key that it brings along", rs, brings(t, foreign, evil.URL), false},
 		{"HS384", hs, signed(t, jwt.SigningMethodHS384, []byte(secret), "", nil), false},
 		{"RS512", rs, signed(t, jwt.SigningMethodRS512, r, "", nil), false},
 		{"PS256", rs, signed(t, jwt.SigningMethodPS256, r, "", nil), false},
@@ -146,6 +158,161 @@ func TestTokens(t *testing.T) {
 		if err != nil && (strings.Contains(err.Error(), secret) || len(c.token) > 20 && strings.Contains(err.Error(), c.token)) {
 			t.Errorf("%s: the error tells a secret", c.name)
 		}
+	}
+	if n := evil.calls.Load(); n != 0 {
+		t.Errorf("a token made us call an address %d times", n)
+	}
+}
+
+// brings makes a token whose header names where its key is, and holds it.
+func brings(t *testing.T, key *rsa.PrivateKey, from string) string {
+	t.Helper()
+	token := jwt.NewWithClaims(jwt.SigningMethodRS256, jwt.MapClaims{"sub": "u1", "exp": at.Add(time.Hour).Unix()})
+	token.Header["kid"], token.Header["jku"], token.Header["x5u"] = "evil", from, from
+	token.Header["jwk"] = jose.JSONWebKey{Key: &key.PublicKey, KeyID: "evil"}
+	text, err := token.SignedString(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return text
+}
+
+// A token is taken until its exp and what clocks may differ by: as long as a new
+// bind with it would be.
+func TestUntil(t *testing.T) {
+	now := at
+	u := NewUsers(NewCaller(nil), func() time.Time { return now })
+	j := &registry.JWT{Algorithms: []string{"HS256"}, Secret: secret}
+	token := signed(t, jwt.SigningMethodHS256, []byte(secret), "", jwt.MapClaims{"exp": at.Add(time.Minute).Unix()})
+	until, err := u.Check(t.Context(), j, "u1", token)
+	if want := at.Add(time.Minute + clockSkew); err != nil || !until.Equal(want) {
+		t.Fatalf("%v, %v, want %v", until, err, want)
+	}
+	for now, ok := range map[time.Time]bool{until.Add(-time.Millisecond): true, until: false} {
+		u := NewUsers(NewCaller(nil), func() time.Time { return now })
+		if _, err := u.Check(t.Context(), j, "u1", token); (err == nil) != ok {
+			t.Errorf("at %v: %v", now, err)
+		}
+	}
+}
+
+// Many tokens at once with keys that nobody has cost the tenant one call, and
+// another of its users nothing.
+func TestUnknownKeyFlood(t *testing.T) {
+	one := rsaKey(t)
+	s := newKeyServer(t)
+	s.have(jose.JSONWebKey{Key: &one.PublicKey, KeyID: "one"})
+	c := NewCaller(nil)
+	defer c.Close()
+	now := at
+	u := NewUsers(c, func() time.Time { return now })
+	j := &registry.JWT{Algorithms: []string{"RS256"}, JWKS: s.URL, AllowPrivate: true}
+	good, foreign := signed(t, jwt.SigningMethodRS256, one, "one", nil), rsaKey(t)
+	var flood []string
+	for i := range 50 {
+		flood = append(flood, signed(t, jwt.SigningMethodRS256, foreign, fmt.Sprint("made-up-", i), nil))
+	}
+	for round := range int64(3) {
+		var g errgroup.Group
+		for _, token := range flood {
+			g.Go(func() error {
+				if _, err := u.Check(t.Context(), j, "u1", token); err == nil {
+					return errors.New("a made-up key was taken")
+				}
+				_, err := u.Check(t.Context(), j, "u1", good)
+				return err
+			})
+		}
+		if err := g.Wait(); err != nil {
+			t.Error(err)
+		}
+		if n := s.calls.Load(); n != round+1 {
+			t.Errorf("round %d: %d calls", round, n)
+		}
+		now = now.Add(retryEvery)
+	}
+}
+
+// A key set is not looked for where a tenant's server points to, nor where it
+// must not be, and not read without end; none of that is the user's fault.
+func TestHostileKeySets(t *testing.T) {
+	key := rsaKey(t)
+	good := newKeyServer(t)
+	good.have(jose.JSONWebKey{Key: &key.PublicKey, KeyID: "one"})
+	redirects := httptest.NewServer(http.RedirectHandler(good.URL, http.StatusFound))
+	defer redirects.Close()
+	endless := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		for b := []byte(`{"keys":[` + strings.Repeat(" ", 64<<10)); ; {
+			if _, err := w.Write(b); err != nil {
+				return
+			}
+		}
+	}))
+	defer endless.Close()
+	deep := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		_, _ = fmt.Fprint(w, `{"keys":`+strings.Repeat("[", 100_000))
+	}))
+	defer deep.Close()
+	secure := httptest.NewTLSServer(http.NotFoundHandler())
+	defer secure.Close()
+	c := NewCaller(nil)
+	defer c.Close()
+	u := NewUsers(c, func() time.Time { return at })
+	token := signed(t, jwt.SigningMethodRS256, key, "one", nil)
+	for name, j := range map[string]*registry.JWT{
+		"redirects": {JWKS: redirects.URL, AllowPrivate: true}, "endless": {JWKS: endless.URL, AllowPrivate: true}, "deep": {JWKS: deep.URL, AllowPrivate: true},
+		"private": {JWKS: secure.URL}, "plain": {JWKS: good.URL}, "metadata": {JWKS: "http://169.254.169.254/jwks", AllowPrivate: true},
+	} {
+		j.Algorithms = []string{"RS256"}
+		if _, err := u.Check(t.Context(), j, "u1", token); !errors.Is(err, ErrUnanswered) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if n := good.calls.Load(); n != 0 {
+		t.Errorf("the key set was called %d times by ways that it must not be", n)
+	}
+}
+
+// A key set that is slow holds up those who need it for no longer than they
+// want, and nobody else.
+func TestSlowKeySet(t *testing.T) {
+	key := rsaKey(t)
+	quick := newKeyServer(t)
+	quick.have(jose.JSONWebKey{Key: &key.PublicKey, KeyID: "one"})
+	entered, release := make(chan struct{}, 10), make(chan struct{})
+	slow := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		entered <- struct{}{}
+		<-release
+		_ = json.NewEncoder(w).Encode(quick.set.Load())
+	}))
+	defer slow.Close()
+	c := NewCaller(nil)
+	defer c.Close()
+	u := NewUsers(c, func() time.Time { return at })
+	token := signed(t, jwt.SigningMethodRS256, key, "one", nil)
+	at := func(url string) *registry.JWT {
+		return &registry.JWT{Algorithms: []string{"RS256"}, JWKS: url, AllowPrivate: true}
+	}
+	first := make(chan error, 1)
+	go func() {
+		_, err := u.Check(context.Background(), at(slow.URL), "u1", token)
+		first <- err
+	}()
+	<-entered
+	gone, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := u.Check(gone, at(slow.URL), "u1", token); !errors.Is(err, ErrUnanswered) || !errors.Is(err, context.Canceled) {
+		t.Errorf("who does not wait: %v", err)
+	}
+	if _, err := u.Check(t.Context(), at(quick.URL), "u1", token); err != nil {
+		t.Errorf("another tenant's user: %v", err)
+	}
+	close(release)
+	if err := <-first; err != nil {
+		t.Errorf("who waits: %v", err)
+	}
+	if len(entered) != 0 {
+		t.Error("it was called more than once")
 	}
 }
 

@@ -26,10 +26,12 @@ const settings = `instances:
     clientKey: ck-demo
     sync:
       - {bizType: CHAT, scope: specified, target: user, multiDevice: true, persistent: true, repush: {mode: queue}, online: true, description: chat}
+      - {bizType: APPS, scope: specified, target: user, multiDevice: true, persistent: true, repush: {mode: queue}, online: true, description: by app}
+      - {bizType: PING, scope: specified, target: device, persistent: true, repush: {mode: queue}, online: true, description: devices}
       - {bizType: NEWS, scope: global, target: user, multiDevice: true, persistent: true, repush: {mode: queue}, online: true, description: news}
 `
 
-var businesses = e2e.Businesses{{instance, "CHAT"}: {}, {instance, "NEWS"}: {Global: true}}
+var businesses = e2e.Businesses{{instance, "CHAT"}: {}, {instance, "APPS"}: {}, {instance, "PING"}: {}, {instance, "NEWS"}: {Global: true}}
 
 // deadline bounds a whole test; nothing waits for it if all is well.
 const deadline = 8 * time.Minute
@@ -79,8 +81,18 @@ func user(i int) string { return fmt.Sprintf("user-%d", i) }
 // users is how many targets the load has.
 const users = 12
 
+// device names a user's.
+func device(user string) string { return "device-" + user }
+
+// What requests for some apps only ask for, and what the devices are.
+var (
+	someApps = []e2e.Request{{OSType: "IOS"}, {OSType: "Android"}, {AppMinVersion: "8.9"}, {AppMinVersion: "8.11"}, {AppMaxVersion: "8.9.9"}, {}}
+	apps     = []struct{ os, version string }{{"iOS", "8.10.0"}, {"Android", "8.11.1"}}
+)
+
 // request is the i-th of a sender. Each twentieth is one that it sent before;
-// each tenth is for everybody.
+// of ten, one is for everybody, one for some apps of a user and one for a
+// device: of the first two users, who are listened to.
 func request(sender string, i int) e2e.Request {
 	if i%20 == 19 {
 		i -= 7
@@ -88,6 +100,13 @@ func request(sender string, i int) e2e.Request {
 	r := e2e.Request{InstanceID: instance, BizType: "CHAT", LinkToken: user(i % users), ThirdMsgID: fmt.Sprintf("%s-%d", sender, i), Payload: fmt.Sprintf("payload %d of %s", i, sender)}
 	if i%10 == 5 {
 		r.BizType, r.LinkToken, r.Scope = "NEWS", "", "global"
+	}
+	switch listened := user(i / 10 % 2); i % 10 {
+	case 3:
+		some := someApps[i/20%len(someApps)]
+		r.BizType, r.LinkToken, r.OSType, r.AppMinVersion, r.AppMaxVersion = "APPS", listened, some.OSType, some.AppMinVersion, some.AppMaxVersion
+	case 7:
+		r.BizType, r.LinkToken = "PING", device(listened)
 	}
 	return r
 }
@@ -224,7 +243,7 @@ type listening struct {
 	wg      sync.WaitGroup
 	cancel  context.CancelFunc
 	mu      sync.Mutex
-	want    map[string]int64 // by user, once it is known
+	want    map[string]int64 // by device and business, once it is known
 	done    []error
 }
 
@@ -233,12 +252,16 @@ func listen(ctx context.Context, n *e2e.Node, names ...string) *listening {
 	ctx, ls.cancel = context.WithCancel(ctx)
 	ls.done = make([]error, len(names))
 	for i, name := range names {
-		d := &e2e.Listener{URL: n.URL(), Instance: instance, Key: clientKey, Device: "device-" + name, User: name, Biz: []string{"CHAT"}}
+		d := &e2e.Listener{URL: n.URL(), Instance: instance, Key: clientKey, Device: device(name), User: name, Biz: []string{"CHAT", "APPS", "PING"}, OS: apps[i%2].os, Version: apps[i%2].version}
 		d.Enough = func(l *e2e.Listener) bool {
 			ls.mu.Lock()
 			defer ls.mu.Unlock()
-			want, known := ls.want[name]
-			return known && l.To["CHAT"] >= want
+			for _, biz := range l.Biz {
+				if want, known := ls.want[l.Device+biz]; !known || l.To[biz] < want {
+					return false
+				}
+			}
+			return true
 		}
 		ls.devices = append(ls.devices, d)
 		ls.wg.Go(func() { ls.done[i] = d.Listen(ctx) })
@@ -246,19 +269,24 @@ func listen(ctx context.Context, n *e2e.Node, names ...string) *listening {
 	return ls
 }
 
-// finish pushes one last item to each device, so that its stream has an event
-// to end on, waits, and compares. It returns the audit that it compared with.
+// finish pushes one last item of each business to each device, so that its
+// stream has events to end on, waits, and compares. It returns the audit that it compared with.
 func (ls *listening) finish(ctx context.Context, t *testing.T, n *e2e.Node, asked []e2e.Asked) *e2e.Audit {
 	t.Helper()
 	door := e2e.Door{URL: n.URL()}
 	for _, d := range ls.devices {
-		ls.mu.Lock()
-		r := e2e.Request{InstanceID: instance, BizType: "CHAT", LinkToken: d.User, ThirdMsgID: "last of " + d.User, Payload: "end"}
-		answer, err := door.Push(ctx, &r)
-		ls.want[d.User] = answer.OplogID
-		ls.mu.Unlock()
-		must(t, err)
-		asked = append(asked, e2e.Asked{Request: r, Answer: answer})
+		for _, biz := range d.Biz {
+			r := e2e.Request{InstanceID: instance, BizType: biz, LinkToken: d.User, ThirdMsgID: "last of " + d.User + " in " + biz, Payload: "end"}
+			if biz == "PING" {
+				r.LinkToken = d.Device
+			}
+			ls.mu.Lock()
+			answer, err := door.Push(ctx, &r)
+			ls.want[d.Device+biz] = answer.OplogID
+			ls.mu.Unlock()
+			must(t, err)
+			asked = append(asked, e2e.Asked{Request: r, Answer: answer})
+		}
 	}
 	_, a := settled(ctx, t, n.Brokers(), prefix, asked)
 	stop := time.AfterFunc(time.Minute, ls.cancel)
@@ -269,7 +297,7 @@ func (ls *listening) finish(ctx context.Context, t *testing.T, n *e2e.Node, aske
 			t.Errorf("device of %s: %v", d.User, ls.done[i])
 		}
 		report(t, d.Compare(a))
-		t.Logf("device of %s: %d items over %d connections", d.User, len(d.Got["CHAT"]), d.Connects)
+		t.Logf("device of %s: %d, %d and %d items of %q over %d connections", d.User, len(d.Got["CHAT"]), len(d.Got["APPS"]), len(d.Got["PING"]), d.Biz, d.Connects)
 	}
 	return a
 }

@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -35,6 +36,7 @@ type batch struct {
 // It belongs to one goroutine; read its fields after Listen has returned.
 type Listener struct {
 	URL, Instance, Key, Device, User string
+	OS, Version                      string // of the app; empty: not told
 	Biz                              []string
 	// Pause, if set, runs after each event: a device that is slow.
 	Pause func()
@@ -71,7 +73,7 @@ func (l *Listener) Listen(ctx context.Context) error {
 func (l *Listener) connection(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	q := url.Values{"instanceId": {l.Instance}, "deviceId": {l.Device}, "userId": {l.User}, "sessionId": {"s"}, "biz": {strings.Join(l.Biz, ",")}}
+	q := url.Values{"instanceId": {l.Instance}, "deviceId": {l.Device}, "userId": {l.User}, "sessionId": {"s"}, "biz": {strings.Join(l.Biz, ",")}, "os": {l.OS}, "appVersion": {l.Version}}
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, l.URL+"/sync/stream?"+q.Encode(), nil)
 	if err != nil {
 		return err
@@ -183,7 +185,7 @@ func (l *Listener) Compare(a *Audit) Findings {
 		var want []Op
 		for _, log := range a.Entries {
 			for _, e := range log {
-				if e.InstanceID == l.Instance && e.BizType == biz && (e.Global() || e.LinkToken == l.User || e.LinkToken == l.Device) {
+				if e.InstanceID == l.Instance && e.BizType == biz && (e.Global() || e.LinkToken == l.User || e.LinkToken == l.Device) && l.fits(&e.Request) {
 					op := Op{ID: e.OplogID, ThirdMsgID: e.ThirdMsgID, Payload: e.Payload}
 					if len(e.Binary) > 0 {
 						op.Payload, op.Binary = Base64(e.Binary), true
@@ -197,6 +199,33 @@ func (l *Listener) Compare(a *Audit) Findings {
 		}
 	}
 	return f
+}
+
+// fits reports whether a device is one that a request is for.
+func (l *Listener) fits(r *Request) bool {
+	if r.OSType != "" && !strings.EqualFold(r.OSType, l.OS) {
+		return false
+	}
+	return (r.AppMinVersion == "" || l.Version != "" && !older(l.Version, r.AppMinVersion)) &&
+		(r.AppMaxVersion == "" || l.Version != "" && !older(r.AppMaxVersion, l.Version))
+}
+
+// older compares versions number by number; what is missing is 0.
+func older(a, b string) bool {
+	as, bs := strings.Split(a, "."), strings.Split(b, ".")
+	for i := range max(len(as), len(bs)) {
+		var x, y int
+		if i < len(as) {
+			x, _ = strconv.Atoi(as[i])
+		}
+		if i < len(bs) {
+			y, _ = strconv.Atoi(bs[i])
+		}
+		if x != y {
+			return x < y
+		}
+	}
+	return false
 }
 
 func firstDiff(got, want []Op) string {

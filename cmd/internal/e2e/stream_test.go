@@ -59,3 +59,24 @@ func TestListenerFindsWhatIsPlanted(t *testing.T) {
 		})
 	}
 }
+
+// Who a request is for, by the words of the interface.
+func TestFits(t *testing.T) {
+	l := Listener{OS: "iOS", Version: "8.10.0"}
+	for _, tt := range []struct {
+		r    Request
+		fits bool
+	}{
+		{Request{}, true}, {Request{OSType: "IOS"}, true}, {Request{OSType: "Android"}, false},
+		{Request{AppMinVersion: "8.9"}, true}, {Request{AppMinVersion: "8.10.0.0"}, true}, {Request{AppMinVersion: "8.10.0.1"}, false},
+		{Request{AppMaxVersion: "8.9.99"}, false}, {Request{AppMaxVersion: "8.10"}, true}, {Request{AppMaxVersion: "10"}, true},
+		{Request{OSType: "iOS", AppMinVersion: "9"}, false},
+	} {
+		if l.fits(&tt.r) != tt.fits {
+			t.Errorf("%+v: %v", tt.r, !tt.fits)
+		}
+	}
+	if other := (Listener{}); other.fits(&Request{AppMinVersion: "1"}) || other.fits(&Request{OSType: "iOS"}) || !other.fits(&Request{}) {
+		t.Error("a device that tells nothing")
+	}
+}

@@ -267,7 +267,7 @@ func TestS003UserConsistency(t *testing.T) {
 		}
 	})
 	t.Run("S003_93_DevicesHaveNoConsistency", func(t *testing.T) {
-		err := n.Apply(ctx, []byte("instances:\n  - id: dev_APP\n    sync: [{bizType: DEV, scope: specified, target: device, consistency: true}]\n"), nil)
+		err := n.Apply(t.Context(), []byte("instances:\n  - id: dev_APP\n    sync: [{bizType: DEV, scope: specified, target: device, consistency: true}]\n"), nil)
 		if err == nil || !strings.Contains(err.Error(), "consistency") {
 			t.Errorf("a device config with consistency: %v", err)
 		}

@@ -39,6 +39,16 @@
 // flusher's. Whoever holds a partition's lock touches clients only through
 // their atomic bits.
 //
+// Who a user is can end while connected. The session itself stops at that
+// millisecond, whatever is asked of it; the wheel only sees to it that the
+// client is told. What a tenant has not answered is asked again from the wheel,
+// too: no timer and no goroutine waits for a session.
+//
+// Device ids are claimed in the acks topic, whose partitions every edge reads in
+// the same order: the first record of a device is its owner's (FirstConnect).
+// Compaction may leave a later claim of the same id; a view built from that
+// still knows that the id is taken.
+//
 // The newest entries of logs that somebody follows stay in memory for a while,
 // encoded once per wire form: see tail. Non-persistent entries are nowhere
 // else.

@@ -20,8 +20,8 @@
 // A credential is an HMAC of instance and device under a key derived from the
 // cluster's: any edge can check one without a look-up. Only the first connect of
 // a device id gets one; that an id was seen is a record of the acks topic, so
-// all nodes agree on who was first ([FirstFunc], edge.Server.FirstConnect). The
-// trade: nothing secret is stored and none has to be replicated, but a
+// all nodes agree on who was first ([FirstFunc], edge.Server.FirstConnect), and
+// that is as durable as the topic. The trade: nothing secret is stored and none has to be replicated, but a
 // credential that is lost on its way to the device cannot be had again (with
 // "issue" the device goes on without; with "require" it needs another id).
 //

@@ -29,6 +29,10 @@
 // There is no queue. A client that does not acknowledge costs these numbers
 // and a few segments of its window, whatever waits for it.
 //
+// A user who is proven until a time is unbound by the first Step at or after it,
+// before that does anything else: a late Tick makes the news late, and nothing
+// else.
+//
 // Non-persistent entries are in no log; a Reader shows them for a short while
 // after they came, with the count of arrivals of their partition. A session
 // takes only those that came after it was there.

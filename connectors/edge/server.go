@@ -45,6 +45,7 @@ type Server struct {
 	handshakes atomic.Int64
 	validating sync.Map // instance to chan struct{} of capacity validationsMax
 
+	saidLater    atomic.Int64 // when it was last logged that a client was turned away, epoch seconds
 	traces       *traces
 	running      sync.WaitGroup // of what spawn started
 	draining     atomic.Bool

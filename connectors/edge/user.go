@@ -16,7 +16,9 @@ const laterReason = "who you are cannot be checked now: come back later"
 // turnAway refuses a client whose user or device is not admitted.
 func (s *Server) turnAway(err error, code schemas.CloseCode) *refusal {
 	if errors.Is(err, ErrLater) {
-		s.log.Warn("client turned away for now", "error", err)
+		if now := s.nowMillis() / 1000; s.saidLater.Swap(now) != now { // a line a second: a tenant that is down turns all away
+			s.log.Warn("client turned away for now", "error", err)
+		}
 		s.metrics.refused.WithLabelValues(refusedNotReady).Inc()
 		return &refusal{schemas.CloseNotReady, laterReason}
 	}

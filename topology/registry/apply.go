@@ -122,7 +122,13 @@ func (e *edit) admit(op Op) error {
 }
 
 // sinceVersion is the model version that brought an operation.
-func sinceVersion(Op) int { return 1 }
+func sinceVersion(op Op) int {
+	switch op.(type) {
+	case EndSession, LockLogin, UnlockLogin:
+		return 2
+	}
+	return 1
+}
 
 // room refuses a change of settings while too many wait to be published.
 func (e *edit) room() error {

@@ -43,6 +43,8 @@ const (
 	UserDelete       Action = "user.delete"
 	LoginOK          Action = "login.ok"
 	LoginFailed      Action = "login.failed"
+	LoginLock        Action = "login.lock"
+	LoginUnlock      Action = "login.unlock"
 	Logout           Action = "logout"
 	MemberJoin       Action = "member.join"
 	MemberRemove     Action = "member.remove"
@@ -84,6 +86,8 @@ var Actions = []ActionInfo{
 	{UserDelete, "delete user", "删除用户", false},
 	{LoginOK, "login", "登录", false},
 	{LoginFailed, "failed login", "登录失败", false},
+	{LoginLock, "lock login", "锁定登录", false},
+	{LoginUnlock, "unlock login", "解除登录锁定", false},
 	{Logout, "logout", "退出登录", true},
 	{MemberJoin, "member joined", "节点加入", true},
 	{MemberRemove, "member removed", "节点移除", true},

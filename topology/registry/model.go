@@ -19,7 +19,10 @@ import (
 // knows. A change of what a known operation does, or a new operation, raises
 // it; until every member has announced that version, the new thing is refused,
 // so that replicas of different releases stay alike.
-const ModelVersion = 1
+//
+// Version 2 brought [EndSession], [LockLogin] and [UnlockLogin], and restores
+// that end login sessions.
+const ModelVersion = 2
 
 // Model is the registry's whole state. It does not change: [Model.Apply] makes
 // the next one, which shares with it all that stays. So a snapshot is a
@@ -37,6 +40,7 @@ type Model struct {
 	instances table[Instance]
 	syncs     table[Sync] // by syncKey
 	users     table[User]
+	locks     table[Lock] // by lockKey
 	members   table[Member]
 	placement *Placement
 

@@ -207,6 +207,9 @@ type User struct {
 	// an older epoch is over.
 	Epoch int64 `json:"epoch,omitempty"`
 	Login int64 `json:"login,omitempty"` // last one, epoch ms
+	// Ended are the sessions of this epoch that were ended by a logout, at most
+	// [MaxEnded].
+	Ended []EndedSession `json:"ended,omitempty"`
 	Stamps
 }
 

@@ -32,7 +32,7 @@ func (u *User) check() error {
 
 func (o CreateUser) apply(e *edit) error {
 	u := o.User
-	u.Stamps, u.Epoch, u.Login = Stamps{}, 1, 0
+	u.Stamps, u.Epoch, u.Login, u.Ended = Stamps{}, 1, 0, nil
 	switch {
 	case e.m.User(u.Name) != nil:
 		return refuse(Exists, "name", "user %q exists", u.Name)
@@ -70,11 +70,12 @@ func (o ModifyUser) apply(e *edit) error {
 	if o.Disabled != nil {
 		is.Disabled = *o.Disabled
 	}
-	if err := is.check(); err != nil || is == *was {
+	ends := is.Role != was.Role || is.Password != was.Password || is.Disabled != was.Disabled
+	if err := is.check(); err != nil || !ends && is.Subject == was.Subject {
 		return err
 	}
-	if is.Role != was.Role || is.Password != was.Password || is.Disabled != was.Disabled {
-		is.Epoch++
+	if ends {
+		is.endSessions()
 	}
 	e.putUser(&is)
 	if err := e.keepsAdmin(was); err != nil {
@@ -150,7 +151,10 @@ func (o Login) apply(e *edit) error {
 			return err
 		}
 		is := *was
-		is.Login = e.cmd.Time
+		is.Login, is.Ended = e.cmd.Time, stillRunning(is.Ended, e.cmd.Time)
+		if l := e.m.Lock(KindUser, o.Name); l != nil {
+			e.dropLock(l) // they know the password
+		}
 		e.m.users = e.m.users.put(is.Name, &is)
 		action = LoginOK
 	}

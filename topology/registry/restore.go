@@ -89,6 +89,10 @@ func (e *edit) replace(backup *Model) error {
 	next.applied, next.skipped, next.answers = now.applied, now.skipped, now.answers
 	next.members = now.members
 	next.staged = staged{}
+	if now.version() >= 2 {
+		next.locks = now.locks
+		next.users = afterRestore(backup.users, now.users)
+	}
 	next.history = history{whole: next.revision + 1}
 	next.publication = publication{
 		published: Published{Time: max(now.publication.published.Time, backup.publication.published.Time)},
@@ -102,4 +106,19 @@ func (e *edit) replace(backup *Model) error {
 	e.touch(Object{Kind: KindRegistry})
 	e.record(RegistryRestored, Object{Kind: KindRegistry, Name: next.cluster.ID}, was, map[string]int64{"revision": backup.revision})
 	return nil
+}
+
+// afterRestore are a backup's users, without a login session of anybody: what
+// ended since the backup was made, by a logout or with another password, must
+// not open again.
+func afterRestore(backup, now table[User]) table[User] {
+	for u := range backup.all() {
+		is := *u
+		if was := now.get(u.Name); was != nil {
+			is.Epoch = max(is.Epoch, was.Epoch)
+		}
+		is.endSessions()
+		backup = backup.put(is.Name, &is)
+	}
+	return backup
 }

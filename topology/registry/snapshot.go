@@ -49,6 +49,7 @@ type line struct {
 	Instance *Instance    `json:"instance,omitempty"`
 	Sync     *Sync        `json:"sync,omitempty"`
 	User     *User        `json:"user,omitempty"`
+	Lock     *Lock        `json:"lock,omitempty"`
 	Member   *Member      `json:"member,omitempty"`
 	Pending  *pendingLine `json:"pending,omitempty"`
 	Touch    *Touch       `json:"touch,omitempty"`
@@ -122,6 +123,9 @@ func (m *Model) eachLine(put func(line)) {
 	}
 	for u := range m.users.all() {
 		put(line{User: u})
+	}
+	for l := range m.locks.all() {
+		put(line{Lock: l})
 	}
 	for n := range m.members.all() {
 		put(line{Member: n})
@@ -249,6 +253,8 @@ func (m *Model) take(l *line, into *lists) error {
 		m.syncs = m.syncs.put(syncKey(l.Sync.InstanceID, l.Sync.BizType), l.Sync)
 	case l.User != nil:
 		m.users = m.users.put(l.User.Name, l.User)
+	case l.Lock != nil:
+		m.locks = m.locks.put(lockKey(l.Lock.Kind, l.Lock.Name), l.Lock)
 	case l.Member != nil:
 		m.members = m.members.put(l.Member.ID, l.Member)
 	case l.Pending != nil:

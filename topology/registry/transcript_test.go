@@ -166,6 +166,9 @@ func (s *stage) show(out *bytes.Buffer) {
 	for u := range m.Users() {
 		print(u.View())
 	}
+	for l := range m.Locks() {
+		print(l)
+	}
 	for n := range m.Members() {
 		print(n)
 	}

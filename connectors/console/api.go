@@ -68,7 +68,7 @@ func (c *Console) routes() []route {
 		get(v1+"/openapi.json", "this document", registry.Viewer, map[string]any{}, c.openAPI),
 		get(v1+"/registry/status", "quorum, leader, applied index, publication", registry.Viewer, registry.Status{}, c.registryStatus),
 	}
-	return slices.Concat(all, c.loginRoutes(), c.configRoutes(), c.instanceRoutes(), c.keyRoutes(), c.serviceRoutes(), c.auditRoutes(), c.liveRoutes(), c.memberRoutes())
+	return slices.Concat(all, c.loginRoutes(), c.lockRoutes(), c.configRoutes(), c.instanceRoutes(), c.keyRoutes(), c.serviceRoutes(), c.auditRoutes(), c.liveRoutes(), c.memberRoutes())
 }
 
 func (c *Console) configRoutes() []route {

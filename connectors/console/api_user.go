@@ -31,9 +31,11 @@ func (c *Console) loginRoutes() []route {
 	return all
 }
 
-// Done is an answer that has nothing to say.
+// Done is an answer that has little to say.
 type Done struct {
 	Success bool `json:"success"`
+	// Note says what is missing.
+	Note string `json:"note,omitempty"`
 }
 
 // Whoami says who calls.
@@ -62,11 +64,7 @@ func (c *Console) postLogin(r *request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	m, err := c.newest(r.Context())
-	if err != nil {
-		return nil, err
-	}
-	u := m.User(s.Name)
+	u := c.known(r.Context()).User(s.Name)
 	if u == nil {
 		return nil, errLogin // removed this moment
 	}
@@ -74,7 +72,10 @@ func (c *Console) postLogin(r *request) (any, error) {
 }
 
 func (c *Console) postLogout(r *request) (any, error) {
-	return Done{true}, c.Logout(r.w, r.Request)
+	if !c.Logout(r.w, r.Request) {
+		return Done{true, "the registry did not answer: other nodes take a copy of this session's cookie until it ends by itself"}, nil
+	}
+	return Done{Success: true}, nil
 }
 
 func (c *Console) getSession(r *request) (any, error) {
@@ -108,12 +109,12 @@ func (c *Console) ChangePassword(ctx context.Context, caller Caller, from, curre
 	if err := CheckPassword(caller.Name, password); err != nil {
 		return err
 	}
-	if wait := c.throttle.begin(c.cfg.Clock(), caller.Name, from); wait > 0 {
-		return &Error{Status: http.StatusTooManyRequests, Reason: "too many wrong passwords: try again later"}
-	}
 	m, err := c.newest(ctx)
 	if err != nil {
 		return err
+	}
+	if c.throttle.begin(c.cfg.Clock(), m, caller.Name, from) > 0 {
+		return &Error{Status: http.StatusTooManyRequests, Reason: "too many wrong passwords: try again later"}
 	}
 	u := m.User(caller.Name)
 	if u == nil || len(current) > MaxPassword {

@@ -87,6 +87,7 @@ type Console struct {
 	cfg      Config
 	handler  http.Handler
 	throttle *throttle
+	failed   budget        // of records
 	hashing  chan struct{} // one slot for each password being hashed
 	over     *overSessions
 	tails    chan struct{}   // one slot for each open stream

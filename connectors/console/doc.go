@@ -28,7 +28,13 @@
 // and so is a Host that is not loopback.
 //
 // A login session is a signed cookie, so every node of a cluster knows it and a
-// restart ends none. A new password, another role and being disabled end it
-// everywhere; a logout ends it at once on this node only, which remembers that.
-// Failed logins are counted by each node for itself.
+// restart ends none. A new password, another role, being disabled and a logout
+// end it everywhere, and so does a restore of the registry for all. Failed
+// logins are counted by each node for itself; a lock that comes of them is in
+// the registry, and holds at every node.
+//
+// Without a leader of the registry nothing can be changed, but people can come
+// in and look: a login is judged by what this node knows and is in its log
+// only. A logout then ends the session at this node, and says that other nodes
+// could not be told.
 package console

@@ -181,22 +181,22 @@ func TestBruteForce(t *testing.T) {
 }
 
 func TestThrottle(t *testing.T) {
-	now := time.Unix(0, 0)
+	now, nothing := time.Unix(0, 0), &registry.Model{}
 	th := newThrottle()
 	for i := range failuresAddress {
-		if wait := th.begin(now, "user"+strconv.Itoa(i), "2001:db8::"+strconv.Itoa(i)); wait > 0 {
+		if wait := th.begin(now, nothing, "user"+strconv.Itoa(i), "2001:db8::"+strconv.Itoa(i)); wait > 0 {
 			t.Fatalf("attempt %d waits %s", i, wait)
 		}
 	}
-	if th.begin(now, "fresh", "2001:db8::ffff") == 0 {
+	if th.begin(now, nothing, "fresh", "2001:db8::ffff") == 0 {
 		t.Error("an address of the same network is not locked")
 	}
-	if th.begin(now, "fresh", "2001:db8:1::1") > 0 {
+	if th.begin(now, nothing, "fresh", "2001:db8:1::1") > 0 {
 		t.Error("an address of another network is locked")
 	}
 	locks := []time.Duration{}
 	for range failuresUser + 5 {
-		if wait := th.begin(now, "one", strconv.Itoa(len(locks))); wait > 0 {
+		if wait := th.begin(now, nothing, "one", strconv.Itoa(len(locks))); wait > 0 {
 			locks = append(locks, wait)
 			now = now.Add(wait)
 		}
@@ -207,7 +207,7 @@ func TestThrottle(t *testing.T) {
 		}
 	}
 	for i := range 3 * throttleMax {
-		th.begin(now, "many"+strconv.Itoa(i), "many"+strconv.Itoa(i))
+		th.begin(now, nothing, "many"+strconv.Itoa(i), "many"+strconv.Itoa(i))
 	}
 	if len(th.by) > throttleMax || th.order.Len() != len(th.by) {
 		t.Errorf("it remembers %d in %d", th.order.Len(), len(th.by))

@@ -242,10 +242,7 @@ func (c *Console) oidcUser(r *request, claims *oidcClaims) (*registry.User, erro
 	if claims.role == "" {
 		return nil, &Error{Status: http.StatusForbidden, Reason: "the provider gives this person no role here"}
 	}
-	m, err := c.newest(r.Context())
-	if err != nil {
-		return nil, err
-	}
+	m := c.known(r.Context())
 	var op registry.Op
 	u := userOf(m, claims.subject)
 	switch {
@@ -264,7 +261,8 @@ func (c *Console) oidcUser(r *request, claims *oidcClaims) (*registry.User, erro
 	if _, err := c.propose(r.Context(), registry.Command{Actor: "oidc", Source: source(r.Request), Ops: []registry.Op{op}}); err != nil {
 		return nil, err
 	}
-	if m, err = c.newest(r.Context()); err != nil {
+	m, err := c.newest(r.Context())
+	if err != nil {
 		return nil, err
 	}
 	if u = userOf(m, claims.subject); u == nil {

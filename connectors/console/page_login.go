@@ -23,8 +23,8 @@ func (c *Console) loginPost(v *view) error {
 }
 
 func (c *Console) logoutPost(v *view) error {
-	if err := c.Logout(v.w, v.r); err != nil {
-		return err
+	if !c.Logout(v.w, v.r) {
+		return v.to("/login", "outHere", nil)
 	}
 	return v.to("/login", "out", nil)
 }

@@ -63,6 +63,9 @@ func (c *Console) questions() []question {
 		{"/user/delete", registry.Admin, "users", always("askUser"), always("delete"), func(q url.Values) registry.Op {
 			return registry.DeleteUser{Name: q.Get("name")}
 		}, "deleted", place("/users"), place("/users")},
+		{"/user/unlock", registry.Admin, "users", always("askUnlock"), always("unlock"), func(q url.Values) registry.Op {
+			return registry.UnlockLogin{For: q.Get("kind"), Name: q.Get("name")}
+		}, "unlocked", place("/users"), place("/users")},
 		{"/instance/delete", registry.Operator, "instances", always("askInst"), always("delete"), func(q url.Values) registry.Op {
 			return registry.DeleteInstance{ID: q.Get("i")}
 		}, "deleted", place("/instances"), place("/instance", "i")},

@@ -128,7 +128,7 @@ var everyPage = []string{
 	"/config/send" + config1, "/config/online" + config1, "/config/offline" + config1, "/config/delete" + config1,
 	"/query", "/query?i=default_APP1&d=user&q=alice", "/service", "/service/signature?on=true", "/records", "/record?seq=2",
 	"/oplog", "/oplog?once=1", "/instances", "/instance?i=default_APP1", "/instance/new", "/instance/edit?i=default_APP1", "/instance/delete?i=default_APP1",
-	"/key/new?i=default_APP1", "/key/revoke?i=default_APP1&kind=api&id=x", "/users", "/user/new", "/user/edit?name=bob", "/user/delete?name=bob",
+	"/key/new?i=default_APP1", "/key/revoke?i=default_APP1&kind=api&id=x", "/users", "/user/new", "/user/edit?name=bob", "/user/delete?name=bob", "/user/unlock?kind=user&name=eve",
 }
 
 func addBob(d *desk) {

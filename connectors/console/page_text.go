@@ -57,6 +57,7 @@ var texts = map[string]text{
 	"askSignOff": {"Turn signatures off? Calls without a signature are accepted at once, for the whole service.", "确定关闭签名？未签名的请求将立即被接受，对整个服务生效。"},
 	"askRevoke":  {"Revoke this key? Whoever uses it is refused at once.", "确定吊销该密钥？使用它的调用方将立即被拒绝。"},
 	"askUser":    {"Delete this user? Their sessions end.", "确定删除该用户？其会话将结束。"},
+	"askUnlock":  {"Unlock? Logins are tried again at once, at every node.", "确定解除锁定？所有节点将立即允许再次登录。"},
 	"askInst":    {"Delete this instance? Only one without configs can be deleted.", "确定删除该实例？仅可删除没有配置的实例。"},
 
 	"send": {"Send data", "新建同步"}, "userId": {"User ID", "用户 ID"}, "deviceId": {"Device ID", "设备 ID"},
@@ -98,11 +99,14 @@ var texts = map[string]text{
 	"secret": {"The key. It is shown this once: copy it now.", "密钥仅显示这一次，请立即复制。"}, "used": {"Last used", "最近使用"}, "expires": {"Expires", "失效时间"}, "revoke": {"Revoke", "吊销"},
 	"validation": {"Session validation URL", "会话校验地址"}, "private": {"The address may be private", "允许内网地址"}, "timeout": {"Timeout, ms", "超时（毫秒）"}, "jwt": {"JWT verification", "JWT 校验"},
 	"newUser": {"New user", "新建用户"}, "role": {"Role", "角色"}, "viewer": {"Viewer", "只读"}, "roleOperator": {"Operator", "操作员"}, "admin": {"Admin", "管理员"},
-	"disabled": {"Disabled", "停用"}, "lastLogin": {"Last login", "最近登录"}, "keepPassword": {"Leave empty to keep it.", "留空则不修改。"}, "subject": {"OpenID Connect subject", "OpenID Connect 主体"},
+	"disabled": {"Disabled", "停用"}, "locks": {"Locked after failed logins", "登录失败后锁定"}, "locked": {"Locked until", "锁定至"}, "unlock": {"Unlock", "解除锁定"}, "failures": {"Failures", "失败次数"}, "address": {"Address", "地址"},
+	"lastLogin": {"Last login", "最近登录"}, "keepPassword": {"Leave empty to keep it.", "留空则不修改。"}, "subject": {"OpenID Connect subject", "OpenID Connect 主体"},
 
 	"done.created": {"Created. It is in force.", "已创建并生效。"}, "done.saved": {"Saved. It is in force.", "已保存并生效。"}, "done.deleted": {"Deleted.", "已删除。"},
 	"done.same": {"All was so already.", "没有变化。"}, "done.later": {"Saved. It is on its way to every partition.", "已保存，正在发布到各分区。"}, "done.password": {"The password is changed. Log in again.", "密码已修改，请重新登录。"}, "done.out": {"You are logged out.", "已退出登录。"},
-	"err": {"That did not work", "操作未成功"}, "err.404": {"Not found", "未找到"}, "err.403": {"Not allowed", "没有权限"}, "err.401": {"Log in first", "请先登录"}, "err.409": {"In conflict with what is there", "与现有数据冲突"}, "err.400": {"Please correct the form", "请修正输入"}, "err.429": {"Too many attempts", "尝试次数过多"},
+	"done.outHere":  {"You are logged out at this node. The registry did not answer: other nodes take a copy of your cookie until the session ends by itself.", "已在本节点退出登录。注册中心没有应答：在会话自然结束之前，其他节点仍接受您的 Cookie 副本。"},
+	"done.unlocked": {"Unlocked.", "已解除锁定。"},
+	"err":           {"That did not work", "操作未成功"}, "err.404": {"Not found", "未找到"}, "err.403": {"Not allowed", "没有权限"}, "err.401": {"Log in first", "请先登录"}, "err.409": {"In conflict with what is there", "与现有数据冲突"}, "err.400": {"Please correct the form", "请修正输入"}, "err.429": {"Too many attempts", "尝试次数过多"},
 
 	"shortcuts": {"Keyboard shortcuts", "键盘快捷键"}, "key": {"Key", "按键"}, "shortcutHint": {"They need the script, and rest while you type in a field.", "需要脚本支持；在输入框中输入时不生效。"},
 	"toSearch": {"Go to the search field", "聚焦搜索框"}, "toNew": {"New", "新建"}, "toHelp": {"This page", "本页"}, "toTheme": {"Light or dark", "切换深浅色"},

@@ -13,11 +13,16 @@ func (c *Console) usersPage(v *view) error {
 	if err != nil {
 		return err
 	}
-	var all []*registry.UserView
+	d := usersData{Locks: c.locksOf(m)}
 	for u := range m.Users() {
-		all = append(all, u.View())
+		d.Users = append(d.Users, u.View())
 	}
-	return v.show("users", "users", all)
+	return v.show("users", "users", d)
+}
+
+type usersData struct {
+	Users []*registry.UserView
+	Locks []*registry.Lock
 }
 
 // userForm is the form of a user, as typed; a password is never shown again.

@@ -263,7 +263,7 @@ func TestAnswersMatchTheDocument(t *testing.T) {
 		}
 	}
 	// These need a state that no single call makes; other tests have it.
-	want := []string{"POST /api/v1/password", "DELETE /api/v1/instances/{instanceId}", "DELETE /api/v1/instances/{instanceId}/keys/{kind}/{keyId}"}
+	want := []string{"POST /api/v1/password", "DELETE /api/v1/instances/{instanceId}", "DELETE /api/v1/instances/{instanceId}/keys/{kind}/{keyId}", "DELETE /api/v1/locks/{kind}/{name}"}
 	if slices.Sort(want); !slices.Equal(slices.Sorted(slices.Values(bad)), want) {
 		t.Errorf("refused were %q", bad)
 	}

@@ -25,7 +25,7 @@ const (
 	sessionRenew = time.Minute
 	// maxCookie bounds what is looked at, bytes.
 	maxCookie = 2048
-	// overMax bounds the logged-out sessions that a node remembers.
+	// overMax bounds the logged-out sessions that a node remembers itself.
 	overMax = 10_000
 )
 
@@ -39,7 +39,8 @@ const (
 // Session is a login of a user. It stands in a signed cookie, so that every
 // node of a cluster knows it and a restart ends none. What ends it early is
 // the user's epoch, which rises with a new password, another role and being
-// disabled, and a new user of the same name, who was created at another time.
+// disabled, and a new user of the same name, who was created at another time;
+// and a logout, which the registry remembers.
 type Session struct {
 	ID      string `json:"i"` // random, new at each login
 	Name    string `json:"n"`
@@ -109,7 +110,7 @@ func (c *Console) SessionOf(r *http.Request) (*Session, *registry.User) {
 	m, _ := c.cfg.Registry.Now()
 	// A replica that is behind may know an older epoch than the session's.
 	u := m.User(s.Name)
-	if u == nil || u.Disabled || u.Created != s.Created || u.Epoch > s.Epoch {
+	if u == nil || u.Disabled || u.Created != s.Created || u.Epoch > s.Epoch || u.HasEnded(s.ID) {
 		return nil, nil
 	}
 	return &s, u
@@ -188,10 +189,10 @@ func (c *Console) cookieName(r *http.Request) string {
 	return "tidemark_session"
 }
 
-// overSessions remembers who logged out, so that a copy of the cookie opens
-// nothing. It is this node's memory alone: another node, or this one after a
-// restart, takes such a copy until it is idle for [SessionIdle], or [SessionMax] old. A
-// new password ends all of a user's sessions everywhere.
+// overSessions remembers who logged out at this node, so that a copy of the
+// cookie opens nothing from that moment on. The registry remembers it for all
+// nodes; this is for the time until this node has that from it, and for when
+// the registry has no leader.
 type overSessions struct {
 	mu    sync.Mutex
 	ids   map[string]bool

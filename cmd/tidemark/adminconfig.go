@@ -123,6 +123,7 @@ func showKey(w io.Writer, b []byte) error {
 func userCommand() *cobra.Command {
 	var form console.UserForm
 	var role string
+	var address bool
 	yes, no := true, false
 	one := func(a []string) string { return path("users", a[0]) }
 	roleFlag := func(c *cobra.Command) { c.Flags().StringVar(&role, "role", "viewer", "viewer, operator or admin") }
@@ -148,6 +149,18 @@ func userCommand() *cobra.Command {
 			}},
 		switched("disable", "Disable a user; ends their sessions", &yes),
 		switched("enable", "Enable a user again", &no),
+		apiCommand{use: "locks", short: "List who is locked out after failed logins", example: "  tidemark user locks", args: cobra.NoArgs, method: "GET", path: fixed("/locks")},
+		apiCommand{use: "unlock NAME", short: "Let a user, or an address, try to log in again at once, at every node", args: cobra.ExactArgs(1), method: "DELETE", show: showChange,
+			example: "  tidemark user unlock ann\n  tidemark user unlock --address 192.0.2.7",
+			flags: func(c *cobra.Command) {
+				c.Flags().BoolVar(&address, "address", false, "NAME is an address, as in the list")
+			},
+			path: func(a []string) string {
+				if address {
+					return path("locks", registry.KindAddress, a[0])
+				}
+				return path("locks", registry.KindUser, a[0])
+			}},
 		apiCommand{use: "delete NAME", short: "Remove a user", example: "  tidemark user delete ann", args: cobra.ExactArgs(1), method: "DELETE", path: one, show: showChange},
 	)
 }

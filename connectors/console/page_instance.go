@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -83,13 +84,59 @@ type instanceForm struct {
 	New                          bool
 	ID, Description, URL, Millis string
 	Private                      bool
+	JWT                          jwtForm
 	Expect                       int64
 }
+
+// jwtForm is how tokens are verified, as typed. The secret is not in it: it is
+// never shown again.
+type jwtForm struct {
+	Algorithms                                   string // joined by a space; empty: tokens are not verified
+	PublicKey, JWKS, Issuer, Audience, UserClaim string
+	Private                                      bool
+	HasSecret                                    bool // one is set, and stays if the field is left empty
+	Choices                                      []string
+}
+
+// jwtChoices are what may be chosen; a secret and public keys are not mixed.
+var jwtChoices = []string{"", "HS256", "RS256", "ES256", "RS256 ES256"}
 
 func (v *view) instanceForm() *instanceForm {
 	f := &instanceForm{ID: v.form("id"), Description: v.form("description"), URL: v.form("url"), Millis: v.form("timeoutMillis"), Private: v.form("private") == "true"}
 	f.Expect, _ = strconv.ParseInt(v.form("expect"), 10, 64) // 0 expects nothing
+	f.JWT = jwtForm{
+		Algorithms: v.form("jwt"), PublicKey: v.form("publicKey"), JWKS: v.form("jwks"), Issuer: v.form("issuer"), Audience: v.form("audience"),
+		UserClaim: v.form("userClaim"), Private: v.form("jwksPrivate") == "true", Choices: jwtChoices,
+	}
 	return f
+}
+
+// settings are what the form says, with the secret that was typed. Fields that
+// the algorithm has no use for are hidden, and do not count.
+func (f *jwtForm) settings(secret string) *configfile.JWT {
+	j := &configfile.JWT{Algorithms: strings.Fields(f.Algorithms)}
+	switch f.Algorithms {
+	case "":
+		return &configfile.JWT{} // removes them
+	case "HS256":
+		j.Secret = secret
+	default:
+		j.PublicKey, j.JWKS, j.AllowPrivate = f.PublicKey, f.JWKS, f.Private && f.JWKS != ""
+	}
+	j.Issuer, j.Audience, j.UserClaim = f.Issuer, f.Audience, f.UserClaim
+	return j
+}
+
+func (f *jwtForm) fill(j *registry.JWT) {
+	f.Choices = jwtChoices
+	if j == nil {
+		return
+	}
+	f.Algorithms, f.PublicKey, f.JWKS, f.Private = strings.Join(j.Algorithms, " "), j.PublicKey, j.JWKS, j.AllowPrivate
+	f.Issuer, f.Audience, f.UserClaim, f.HasSecret = j.Issuer, j.Audience, j.UserClaim, j.Secret != ""
+	if !slices.Contains(f.Choices, f.Algorithms) { // in another order
+		f.Choices = append(slices.Clone(f.Choices), f.Algorithms)
+	}
 }
 
 func (c *Console) newInstancePage(v *view) error {
@@ -119,6 +166,7 @@ func (c *Console) editInstancePage(v *view) error {
 			f.Millis = strconv.FormatInt(s.TimeoutMillis, 10)
 		}
 	}
+	f.JWT.fill(i.JWT)
 	return v.show("instance_form", "instances", f)
 }
 
@@ -128,7 +176,7 @@ func (c *Console) editInstancePost(v *view) error {
 		return err
 	}
 	f := v.instanceForm()
-	f.ID = was.ID
+	f.ID, f.JWT.HasSecret = was.ID, was.JWT != nil && was.JWT.Secret != ""
 	validation := configfile.SessionValidation{URL: f.URL}
 	if f.URL != "" {
 		validation.AllowPrivate = f.Private
@@ -138,7 +186,7 @@ func (c *Console) editInstancePost(v *view) error {
 			}
 		}
 	}
-	file := configfile.Instance{Description: &f.Description, SessionValidation: &validation}
+	file := configfile.Instance{Description: &f.Description, SessionValidation: &validation, JWT: f.JWT.settings(v.r.PostFormValue("secret"))}
 	op := file.Modify(was)
 	op.Expect = f.Expect
 	done, err := v.change("saved", op)

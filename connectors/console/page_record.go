@@ -88,11 +88,29 @@ var recordOrder = []string{
 	"data", "uniqueId", "os", "appMinVersion", "appMaxVersion", "validDays", "validTimeEnd",
 }
 
+// nested are fields that are objects, of which each part is shown by itself.
+var nested = []string{"sessionValidation", "jwt"}
+
+// flat puts the parts of nested fields in their place.
+func flat(fields map[string]json.RawMessage) map[string]json.RawMessage {
+	for _, n := range nested {
+		var parts map[string]json.RawMessage
+		if json.Unmarshal(fields[n], &parts) != nil {
+			continue
+		}
+		delete(fields, n)
+		for name, b := range parts {
+			fields[n+"."+name] = b
+		}
+	}
+	return fields
+}
+
 // stamps change with every change, so they tell nothing.
 var stamps = map[string]bool{"revision": true, "created": true, "updated": true}
 
 func (v *view) fields(r *registry.Record) []recordField {
-	before, after := object(r.Before), object(r.After)
+	before, after := flat(object(r.Before)), flat(object(r.After))
 	names := slices.Collect(maps.Keys(after))
 	for n := range before {
 		if _, ok := after[n]; !ok {
@@ -123,6 +141,9 @@ func (v *view) fields(r *registry.Record) []recordField {
 // fieldTexts are messages of fields whose names in JSON are others.
 var fieldTexts = map[string]string{
 	"instanceId": "instance", "bizType": "bizType", "os": "os", "appMinVersion": "minVersion", "appMaxVersion": "maxVersion",
+	"sessionValidation.url": "validation", "sessionValidation.timeoutMillis": "timeout", "sessionValidation.allowPrivate": "validationPrivate",
+	"jwt.algorithms": "algorithms", "jwt.secretId": "secretId", "jwt.publicKey": "publicKey", "jwt.jwks": "jwks", "jwt.allowPrivate": "jwksPrivate",
+	"jwt.issuer": "issuer", "jwt.audience": "audience", "jwt.userClaim": "userClaim",
 	"validTimeEnd": "validUntil", "msg": "state", "login": "lastLogin", "on": "signature", "id": "name",
 }
 

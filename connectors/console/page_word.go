@@ -43,7 +43,9 @@ var problemFields = map[string]string{
 	"multiDevice": "multiDevice", "persistent": "persistent", "repush.mode": "repush", "repush.threshold": "thresholdValue",
 	"consistency": "consistency", "data": "data", "uniqueId": "uniqueId", "os": "os", "validDays": "validDays", "name": "name",
 	"password": "password", "current": "current", "role": "role", "from": "from", "to": "to", "last": "last", "sync.bizType": "bizType",
-	"url": "validation", "sessionValidation.url": "validation", "timeoutMillis": "timeout", "label": "label", "dimension": "dimension",
+	"url": "validation", "sessionValidation.url": "validation", "sessionValidation.timeoutMillis": "timeout", "timeoutMillis": "timeout", "label": "label",
+	"jwt": "jwt", "jwt.algorithms": "algorithms", "jwt.secret": "jwtSecret", "jwt.publicKey": "publicKey", "jwt.jwks": "jwks",
+	"jwt.issuer": "issuer", "jwt.audience": "audience", "jwt.userClaim": "userClaim", "dimension": "dimension",
 }
 
 // ProblemField names the field that a refusal is about.

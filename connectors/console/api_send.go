@@ -72,7 +72,7 @@ func (f *SendForm) request(s *registry.Sync, now time.Time) (*schemas.Request, e
 	case global && f.Target != "":
 		return bad("target", "the config is global: everybody gets it")
 	case !global && f.Target == "":
-		return bad("target", "the "+s.Target+" id is missing")
+		return bad("target", fmt.Sprintf("the %s id is missing", s.Target))
 	case f.Data == "":
 		return bad("data", "it is missing")
 	case f.UniqueID == "" && s.Persistent:
@@ -180,7 +180,7 @@ func (c *Console) noteSent(ctx context.Context, caller Caller, from string, s *r
 var errPart = errors.New("this node does not run the part that answers this")
 
 func needs(caller Caller, role registry.Role) error {
-	return &Error{Status: http.StatusForbidden, Reason: fmt.Sprintf("this needs the role %s, and %s has %s", role, caller.Name, caller.Role)}
+	return &Error{Status: http.StatusForbidden, Reason: fmt.Sprintf("this needs the role %s, and %q has %s", role, caller.Name, caller.Role)}
 }
 
 func (c *Console) postSend(r *request) (any, error) {

@@ -3,8 +3,10 @@ package console
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"strconv"
+
 	"time"
 
 	"github.com/tidemarkio/tidemark/topology/registry"
@@ -28,7 +30,7 @@ func (c *Console) oplogPage(v *view) error {
 	if s := v.query("last"); s != "" {
 		n, err := strconv.Atoi(s)
 		if err != nil || n < 0 || n > MaxTailLast {
-			return v.again(&Error{http.StatusBadRequest, registry.Invalid, "last", "0 to " + strconv.Itoa(MaxTailLast)}, "oplog", "oplog", d)
+			return v.again(&Error{http.StatusBadRequest, registry.Invalid, "last", fmt.Sprintf("0 to %d", MaxTailLast)}, "oplog", "oplog", d)
 		}
 		d.Last = n
 	}

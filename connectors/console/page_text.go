@@ -115,6 +115,7 @@ var texts = map[string]text{
 	"done.same": {"All was so already.", "没有变化。"}, "done.later": {"Saved. It is on its way to every partition.", "已保存，正在发布到各分区。"}, "done.password": {"The password is changed. Log in again.", "密码已修改，请重新登录。"}, "done.out": {"You are logged out.", "已退出登录。"},
 	"done.outHere":  {"You are logged out at this node. The registry did not answer: other nodes take a copy of your cookie until the session ends by itself.", "已在本节点退出登录。注册中心没有应答：在会话自然结束之前，其他节点仍接受您的 Cookie 副本。"},
 	"done.unlocked": {"Unlocked.", "已解除锁定。"},
+	"reasonElse":    {"%s", "系统消息：%s"},
 	"err":           {"That did not work", "操作未成功"}, "err.404": {"Not found", "未找到"}, "err.403": {"Not allowed", "没有权限"}, "err.401": {"Log in first", "请先登录"}, "err.409": {"In conflict with what is there", "与现有数据冲突"}, "err.400": {"Please correct the form", "请修正输入"}, "err.429": {"Too many attempts", "尝试次数过多"},
 
 	"shortcuts": {"Keyboard shortcuts", "键盘快捷键"}, "key": {"Key", "按键"}, "shortcutHint": {"They need the script, and rest while you type in a field.", "需要脚本支持；在输入框中输入时不生效。"},

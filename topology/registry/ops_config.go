@@ -191,14 +191,16 @@ func (o ModifySync) apply(e *edit) error {
 
 // keeps refuses a change of what identifies a config's data.
 func (s *Sync) keeps(next *Sync) error {
-	const why = "cannot change: ids and sync points were given by it; delete the config and create it anew, or use another bizType"
+	fixed := func(path string, is any) error {
+		return invalid(path, "it is %v and cannot change: ids and sync points were given by it; delete the config and create it anew, or use another bizType", is)
+	}
 	switch {
 	case next.Scope != s.Scope:
-		return invalid("scope", "it is %s and %s", s.Scope, why)
+		return fixed("scope", s.Scope)
 	case next.Target != s.Target:
-		return invalid("target", "it is %s and %s", s.Target, why)
+		return fixed("target", s.Target)
 	case next.MultiDevice != s.MultiDevice:
-		return invalid("multiDevice", "it is %t and %s", s.MultiDevice, why)
+		return fixed("multiDevice", s.MultiDevice)
 	}
 	return nil
 }

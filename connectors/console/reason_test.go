@@ -208,7 +208,7 @@ func TestRefusalsOnChinesePages(t *testing.T) {
 		{"/config/new", createForm(map[string]string{"bizType": "UCHAT"}), `同步标识: 实例 &#34;default_APP1&#34; 中已有 &#34;UCHAT&#34;`},
 		{"/config/new", createForm(map[string]string{"bizType": ""}), "不能为空：1 到 30 个字符"},
 		{"/config/new", createForm(map[string]string{"repush": "threshold", "threshold": "x"}), `重推阈值: &#34;x&#34;：须为 1 到 1000000 的数字`},
-		{"/config/edit?i=nowhere&b=UCHAT", nil, `没有实例 &#34;nowhere&#34;`},
+		{"/config/edit?i=nowhere&b=UCHAT", nil, `实例 &#34;nowhere&#34; 中没有配置 &#34;UCHAT&#34;`},
 		{"/instance/edit?i=default_APP1", jwtPage(map[string][]string{"jwt": {"HS256"}, "secret": {"x"}}), "令牌密钥: HS256 需要至少 32 字节的密钥"},
 		{"/login", map[string][]string{"name": {"it is missing"}, "password": {"y"}}, "用户名或密码错误"},
 	} {

@@ -33,8 +33,7 @@ func (n *Node) openConsole() (err error) {
 	if n.console, err = console.New(cfg); err != nil {
 		return err
 	}
-	h := n.console.Handler()
-	n.operators.Store(&h)
+	n.operators.Store(n.console)
 	return nil
 }
 

@@ -10,6 +10,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
+	"github.com/tidemarkio/tidemark/connectors/console"
 	"github.com/tidemarkio/tidemark/connectors/control"
 	"github.com/tidemarkio/tidemark/connectors/edge"
 	"github.com/tidemarkio/tidemark/processor/runtime"
@@ -33,45 +34,53 @@ func (n *Node) adminHandler() http.Handler {
 	mux.HandleFunc("GET /healthz", n.serveHealth)
 	mux.HandleFunc("GET /readyz", n.serveReady)
 	mux.Handle("GET /metrics", promhttp.HandlerFor(n.metrics, promhttp.HandlerOpts{}))
-	mux.Handle("GET /api/v1/status", n.guard(http.HandlerFunc(n.serveStatus)))
+	mux.Handle("GET /api/v1/status", n.guard(registry.Viewer, http.HandlerFunc(n.serveStatus)))
 	mux.HandleFunc("/", n.serveConsole)
-	addProfiles(mux, n.guard)
+	addProfiles(mux, func(h http.Handler) http.Handler { return n.guard(registry.Admin, h) })
 	return mux
 }
 
 // serveConsole hands over to the console, once the registry that it needs is
 // there.
 func (n *Node) serveConsole(w http.ResponseWriter, r *http.Request) {
-	h := n.operators.Load()
-	if h == nil {
+	c := n.operators.Load()
+	if c == nil {
 		w.Header().Set("Retry-After", "1")
 		plain(w, http.StatusServiceUnavailable, "starting: waiting for "+n.wait.get()+"\n")
 		return
 	}
-	(*h).ServeHTTP(w, r)
+	c.Handler().ServeHTTP(w, r)
 }
 
+// addProfiles serves Go's profiles to whom the guard lets in. They tell of
+// memory and slow a node down: for admins only.
 func addProfiles(mux *http.ServeMux, guard func(http.Handler) http.Handler) {
-	mux.Handle("/debug/pprof/", guard(http.HandlerFunc(pprof.Index)))
-	mux.Handle("/debug/pprof/profile", guard(http.HandlerFunc(pprof.Profile)))
-	mux.Handle("/debug/pprof/trace", guard(http.HandlerFunc(pprof.Trace)))
+	for path, h := range map[string]http.HandlerFunc{"/debug/pprof/": pprof.Index, "/debug/pprof/profile": pprof.Profile, "/debug/pprof/trace": pprof.Trace} {
+		mux.Handle(path, guard(h))
+	}
 }
 
-// guard asks for the admin token, where one is set.
-func (n *Node) guard(h http.Handler) http.Handler {
+// guard asks for the admin token, where one is set, or for a login session of
+// the role. Before the console is there only the token is known.
+func (n *Node) guard(role registry.Role, h http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if !n.authorized(r) {
+		c := n.operators.Load()
+		switch {
+		case n.authorized(r):
+			h.ServeHTTP(w, r)
+		case c != nil:
+			c.Guard(role, h).ServeHTTP(w, r)
+		default:
 			w.Header().Set("WWW-Authenticate", `Bearer realm="tidemark admin"`)
-			plain(w, http.StatusUnauthorized, "the admin API wants the token that the node was started with: Authorization: Bearer ...\n")
-			return
+			plain(w, http.StatusUnauthorized, "the node is starting, and knows only the admin token: Authorization: Bearer ...\n")
 		}
-		h.ServeHTTP(w, r)
 	})
 }
 
 func (n *Node) authorized(r *http.Request) bool {
 	if n.cfg.AdminToken == "" {
-		return true
+		_, err := console.OpenOnLoopback(r)
+		return err == nil
 	}
 	token, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
 	// Hashes have one length, so the comparison tells nothing of the token's.

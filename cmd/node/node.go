@@ -49,7 +49,7 @@ type Node struct {
 	publisher *control.Publisher
 	uses      *keyUses
 	console   *console.Console
-	operators atomic.Pointer[http.Handler] // the console's, once the registry is there
+	operators atomic.Pointer[console.Console] // the same, once the registry is there
 	tasks     *runtime.Runtime
 	ingress   *ingress.Server
 	edge      *edge.Server

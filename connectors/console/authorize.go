@@ -3,6 +3,7 @@ package console
 import (
 	"crypto/sha256"
 	"crypto/subtle"
+	"errors"
 	"net"
 	"net/http"
 	"strings"
@@ -38,6 +39,32 @@ func OpenOnLoopback(r *http.Request) (Caller, error) {
 		return Caller{}, &Error{Status: http.StatusForbidden, Reason: "the admin API is open under localhost and 127.0.0.1 only: start the node with --admin-token"}
 	}
 	return Caller{Name: "local", Role: registry.Admin}, nil
+}
+
+// Guard lets who has a role reach a handler that is not the console's own: by a
+// login session, or as [Config.Authorize] says.
+func (c *Console) Guard(role registry.Role, next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		caller, err := c.Caller(r)
+		if err == nil && !caller.Role.May(role) {
+			err = needs(caller, role)
+		}
+		if err == nil {
+			err = c.CheckCSRF(r, caller)
+		}
+		if err != nil {
+			var e *Error
+			if errors.As(err, &e) && e.Status == http.StatusUnauthorized {
+				w.Header().Set("WWW-Authenticate", `Bearer realm="tidemark admin"`)
+			}
+			c.refuse(w, r, err)
+			return
+		}
+		c.Renew(w, r, caller.Session)
+		w.Header().Set("X-Content-Type-Options", "nosniff")
+		w.Header().Set("Cache-Control", "no-store")
+		next.ServeHTTP(w, r)
+	})
 }
 
 func isLoopback(host string) bool {

@@ -97,7 +97,7 @@ type Config struct {
 
 	// Version of the program, for metrics; default "dev".
 	Version string
-	// Now is the clock of health and metrics; default time.Now.
+	// Now is the clock of health, metrics and the edge; default time.Now.
 	Now func() time.Time
 	// Log is where to report; default slog.Default().
 	Log *slog.Logger

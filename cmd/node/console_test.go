@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -30,7 +31,7 @@ instances:
       - {bizType: UCHAT, scope: specified, target: user, multiDevice: true}
 `
 
-func startNode(t *testing.T) *running {
+func startNode(t *testing.T, tune ...func(*Config)) *running {
 	t.Helper()
 	dir := t.TempDir()
 	file := filepath.Join(dir, "config.yaml")
@@ -38,10 +39,14 @@ func startNode(t *testing.T) *running {
 		t.Fatal(err)
 	}
 	const free = "127.0.0.1:0"
-	n, err := New(Config{
+	cfg := Config{
 		DataDir: filepath.Join(dir, "data"), ConfigFile: file, HTTP: free, Admin: free, Native: free, Kafka: free,
 		AdminToken: "test token", AdminPassword: "correct horse 9", Log: slog.New(slog.DiscardHandler),
-	})
+	}
+	for _, f := range tune {
+		f(&cfg)
+	}
+	n, err := New(cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -171,5 +176,28 @@ func TestConsoleOnANode(t *testing.T) {
 	r.admin("POST", "/login", `{"name":"admin","password":"correct horse 9"}`, &who)
 	if who.CSRF == "" || who.Role != "admin" {
 		t.Errorf("the first admin is %+v", who)
+	}
+}
+
+// TestDataQueryForgetsAfter30Days: pushes older than 30 days are not counted
+// (S003-159), through the console's data query.
+func TestDataQueryForgetsAfter30Days(t *testing.T) {
+	var ahead atomic.Int64 // of the edge's clock, ns
+	r := startNode(t, func(c *Config) { c.Now = func() time.Time { return time.Now().Add(time.Duration(ahead.Load())) } })
+	push := func(id string) {
+		var sent console.Sent
+		r.admin("POST", "/instances/demo_APP1/sync/UCHAT/send", `{"target":"u1","data":"hello","uniqueId":"`+id+`","os":["iOS","Android"]}`, &sent)
+	}
+	push("m1")
+	push("m2")
+	r.until("two pushes are counted", func() bool { return r.target("u1").Pushes == 2 })
+	const day = 24 * time.Hour
+	ahead.Store(int64(30*day - 2*time.Hour))
+	if is := r.target("u1"); is.Pushes != 2 {
+		t.Errorf("of just under 30 days ago %d pushes are counted", is.Pushes)
+	}
+	ahead.Store(int64(30*day + 2*time.Hour))
+	if is := r.target("u1"); is.Pushes != 0 || len(is.Configs) > 0 && is.Configs[0].Pushes != 0 {
+		t.Errorf("of over 30 days ago %d pushes are counted", is.Pushes)
 	}
 }

@@ -276,7 +276,7 @@ func (n *Node) startDoors(_ context.Context, p *parts) (err error) {
 		Settings: n.settings, SettingsChanged: changed, Authenticate: n.authenticate,
 		ValidateSession: n.clients.validateSession, AdmitUser: n.clients.admitUser, UsesTokens: n.clients.usesTokens, AdmitDevice: n.clients.devices.Admit,
 		Trace: n.tracing.traceDelivery(), Native: native, PublicAddress: n.public.Addr().String(), NativeAddress: n.native.Addr().String(),
-		Log: n.cfg.Log, Metrics: n.metrics,
+		Now: n.cfg.Now, Log: n.cfg.Log, Metrics: n.metrics,
 	})
 	if err != nil {
 		return err

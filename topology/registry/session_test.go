@@ -135,3 +135,21 @@ func TestRestoreEndsSessions(t *testing.T) {
 		t.Errorf("bob is at epoch %d, which an old member does not have", is.Epoch)
 	}
 }
+
+// TestS003_93_DevicesHaveNoConsistency: for target device it cannot be set, not
+// when a config is made and not later, nor by a file that says so.
+func TestS003_93_DevicesHaveNoConsistency(t *testing.T) {
+	m := applied(t, created(t), 1, CreateInstance{ID: "a"}, CreateSync{Sync{InstanceID: "a", BizType: "D", Scope: "specified", Target: "device"}})
+	with := Sync{InstanceID: "a", BizType: "D", Scope: "specified", Target: "device", Consistency: true}
+	other := with
+	other.BizType = "E"
+	for name, op := range map[string]Op{"create": CreateSync{other}, "modify": ModifySync{Sync: with}} {
+		next, r := m.Apply(Command{ID: "try " + name, Time: 2, Ops: []Op{op}})
+		if r.Refused == nil || r.Refused.Path != "consistency" {
+			t.Errorf("%s: %v", name, r.Refused)
+		}
+		if s := next.Sync("a", "D"); s.Consistency || next.Sync("a", "E") != nil {
+			t.Errorf("%s: there is %+v", name, s)
+		}
+	}
+}

@@ -146,7 +146,6 @@ func (c *Console) serve(r route) http.HandlerFunc {
 			c.refuse(w, hr, err)
 			return
 		}
-		w.Header().Set("X-Content-Type-Options", "nosniff")
 		w.Header().Set("Cache-Control", "no-store")
 		if run, ok := reply.(stream); ok {
 			c.serveStream(w, hr, run)

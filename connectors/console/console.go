@@ -134,7 +134,7 @@ func New(cfg Config) (*Console, error) {
 		mux.HandleFunc(r.Method+" "+r.Path, c.serve(r))
 	}
 	c.addPages(mux)
-	c.handler = http.NewCrossOriginProtection().Handler(mux)
+	c.handler = guardHeaders(http.NewCrossOriginProtection().Handler(mux))
 	return c, nil
 }
 

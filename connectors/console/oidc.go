@@ -170,7 +170,7 @@ func (c *Console) finishOIDC(r *request) (any, error) {
 	// A redirect would still be the other site's doing, and the new cookie, being
 	// Strict, would not come along: the page has to go on by itself.
 	page := fmt.Sprintf("<!doctype html><html><head><meta charset=utf-8><meta http-equiv=refresh content=\"0;url=/\"><title>Tidemark</title></head><body><p>Welcome, %s. <a href=\"/\">Go on</a></p></body></html>\n", html.EscapeString(u.Name))
-	return &answer{header: map[string]string{"Content-Type": "text/html; charset=utf-8", "Content-Security-Policy": "default-src 'none'"}, raw: []byte(page)}, nil
+	return &answer{header: map[string]string{"Content-Type": "text/html; charset=utf-8", "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'"}, raw: []byte(page)}, nil
 }
 
 // oidcClaims are what the provider says of a person.

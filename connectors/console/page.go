@@ -215,7 +215,6 @@ func (v *view) show(name, nav string, data any) error {
 	if err := t.ExecuteTemplate(&b, "layout.html", v); err != nil {
 		return fmt.Errorf("render page: %w", err)
 	}
-	pageHeaders(v.w)
 	v.w.Header().Set("Content-Type", "text/html; charset=utf-8")
 	v.w.Header().Set("Cache-Control", "no-store")
 	v.w.Header().Set("Content-Language", v.Lang)
@@ -224,12 +223,16 @@ func (v *view) show(name, nav string, data any) error {
 	return nil
 }
 
-func pageHeaders(w http.ResponseWriter) {
-	h := w.Header()
-	h.Set("Content-Security-Policy", policy)
-	h.Set("X-Content-Type-Options", "nosniff")
-	h.Set("X-Frame-Options", "DENY")
-	h.Set("Referrer-Policy", "same-origin")
+// guardHeaders tells browsers, with every answer, what it may be used for.
+func guardHeaders(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		h := w.Header()
+		h.Set("Content-Security-Policy", policy)
+		h.Set("X-Content-Type-Options", "nosniff")
+		h.Set("X-Frame-Options", "DENY")
+		h.Set("Referrer-Policy", "same-origin")
+		next.ServeHTTP(w, r)
+	})
 }
 
 // to sends the browser on after a form, with a word of what was done.
@@ -243,7 +246,6 @@ func (v *view) to(address string, done string, query url.Values) error {
 	if len(query) > 0 {
 		address += "?" + query.Encode()
 	}
-	pageHeaders(v.w)
 	v.w.Header().Set("Cache-Control", "no-store")
 	http.Redirect(v.w, v.r, address, http.StatusSeeOther)
 	return nil
@@ -368,7 +370,6 @@ func (c *Console) setPreference(w http.ResponseWriter, r *http.Request) {
 	if theme := q.Get("theme"); theme == "dark" || theme == "light" {
 		set("tidemark_theme", theme)
 	}
-	pageHeaders(w)
 	http.Redirect(w, r, local(q.Get("back")), http.StatusSeeOther)
 }
 
@@ -430,7 +431,6 @@ func serveAsset(w http.ResponseWriter, r *http.Request) {
 		http.NotFound(w, r)
 		return
 	}
-	pageHeaders(w)
 	w.Header().Set("Content-Type", mediaTypes[path.Ext(name)])
 	w.Header().Set("Cache-Control", "no-cache")
 	if r.URL.Query().Get("v") == assetVersions[name] {

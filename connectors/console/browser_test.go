@@ -151,6 +151,13 @@ func (s *screen) set(field, value string) {
 	s.eval(fmt.Sprintf(`document.querySelector('main [name="%s"]').value = %q`, field, value))
 }
 
+// choose takes an option of a list, and says so to the page.
+func (s *screen) choose(field, value string) {
+	s.t.Helper()
+	s.set(field, value)
+	s.eval(fmt.Sprintf(`document.querySelector('main [name="%s"]').dispatchEvent(new Event('change', {bubbles: true}))`, field))
+}
+
 func (s *screen) pick(field, value string) {
 	s.t.Helper()
 	s.do(chromedp.Click(chromedp.CSS(fmt.Sprintf(`[name="%s"][value="%s"]`, field, value))))
@@ -310,6 +317,52 @@ func TestBrowserActions(t *testing.T) {
 	s.fill("description", "second app")
 	s.ok()
 	s.shows("second app")
+
+	// JWT: the form offers what the algorithm needs; a secret is never shown again.
+	jwt := func() *registry.JWT { return model().Instance("default_APP2").JWT }
+	s.press(`main a[href^="/instance/edit"]`)
+	s.offers(".hmac, .keyed, .claims", false)
+	s.choose("jwt", "HS256")
+	s.offers(".hmac, .claims", true)
+	s.offers(".keyed", false)
+	s.fill("secret", "too short")
+	s.ok()
+	s.shows("at least 32 bytes")
+	s.is("document.querySelector('#secret').value === ''")
+	s.fill("secret", strings.Repeat("s", 32))
+	s.fill("issuer", "https://tenant.example")
+	s.fill("userClaim", "uid")
+	s.ok()
+	s.at("/instance")
+	s.shows("https://tenant.example")
+	if j := jwt(); j == nil || j.Secret != strings.Repeat("s", 32) || j.UserClaim != "uid" {
+		t.Errorf("JWT settings %+v", j)
+	}
+	s.press(`main a[href^="/instance/edit"]`)
+	s.is("document.querySelector('#secret').value === '' && document.querySelector('#jwt').value === 'HS256'")
+	s.fill("audience", "app")
+	s.ok()
+	if j := jwt(); j.Secret != strings.Repeat("s", 32) || j.Audience != "app" {
+		t.Errorf("with the secret left empty: %+v", j)
+	}
+	s.press(`main a[href^="/instance/edit"]`)
+	s.choose("jwt", "RS256 ES256")
+	s.offers(".keyed, .claims", true)
+	s.offers(".hmac", false)
+	s.fill("jwks", "https://10.0.0.7/keys")
+	s.ok()
+	s.shows("not a public address")
+	s.do(chromedp.Click(chromedp.CSS(`[name="jwksPrivate"]`)))
+	s.ok()
+	s.at("/instance")
+	if j := jwt(); j.JWKS != "https://10.0.0.7/keys" || !j.AllowPrivate || j.Secret != "" {
+		t.Errorf("with a key set: %+v", j)
+	}
+	s.visit("/records?action=instance.modify")
+	s.press(`tbody a`)
+	s.is("[...document.querySelectorAll('tr.changed th')].some((e) => e.innerText.startsWith('Token secret'))")
+	s.is(fmt.Sprintf("!document.body.innerText.includes(%q)", strings.Repeat("s", 32)))
+	s.visit("/instance?i=default_APP2")
 	s.press(`[data-new]`)
 	s.fill("label", "backend")
 	s.ok()
@@ -335,6 +388,19 @@ func TestBrowserActions(t *testing.T) {
 	s.ok()
 	if model().User("bob") != nil {
 		t.Error("the user is still there")
+	}
+
+	// Unlock, from the list of who is locked out.
+	if _, err := d.r.apply(registry.Command{Time: d.now.UnixMilli(), Ops: []registry.Op{registry.LockLogin{For: registry.KindUser, Name: "carol", Failures: 5, Until: d.now.Add(time.Minute).UnixMilli()}}}); err != nil {
+		t.Fatal(err)
+	}
+	s.visit("/users")
+	s.shows("carol")
+	s.press(`main a[href^="/user/unlock"]`)
+	s.ok()
+	s.at("/users")
+	if model().Lock(registry.KindUser, "carol") != nil {
+		t.Error("carol is still locked out")
 	}
 
 	// Live figures, charts and tail come by themselves; text stays text.
@@ -364,6 +430,11 @@ func TestBrowserActions(t *testing.T) {
 	s.is("document.documentElement.dataset.theme === 'dark' && getComputedStyle(document.body).backgroundColor === 'rgb(16, 24, 27)'")
 	s.press(`.who a[lang="zh-CN"]`)
 	s.shows("键盘快捷键")
+	s.visit("/instance/new")
+	s.fill("id", "default_APP1")
+	s.ok()
+	s.shows(`实例: 实例 "default_APP1" 已存在`)
+	s.visit("/help")
 	s.is("document.documentElement.lang === 'zh-CN'")
 	s.clean()
 }
@@ -448,6 +519,13 @@ func TestBrowserAccessibility(t *testing.T) {
 	d.ok("POST", "/api/v1/instances/default_APP1/sync/GLOBAL-SDK-CONFIG/offline", "")
 	d.done("/config/edit"+config1, map[string][]string{"persistent": {"true"}, "repush": {"threshold"}, "threshold": {"7"}, "consistency": {"true"}, "description": {"chat"}})
 	d.submit("/key/new?i=default_APP1", map[string][]string{"for": {"api"}, "label": {"backend"}})
+	d.done("/instance/edit?i=default_APP1", jwtPage(map[string][]string{"jwt": {"RS256 ES256"}, "jwks": {"https://tenant.example/.well-known/jwks.json"}, "issuer": {"https://tenant.example"}, "userClaim": {"uid"}, "url": {"https://tenant.example/session"}}))
+	for _, l := range []registry.LockLogin{{For: registry.KindUser, Name: "eve", Failures: 6}, {For: registry.KindAddress, Name: "2001:db8::/64", Failures: 31}} {
+		l.Until = d.now.Add(time.Minute).UnixMilli()
+		if _, err := d.r.apply(registry.Command{Time: d.now.UnixMilli(), Ops: []registry.Op{l}}); err != nil {
+			t.Fatal(err)
+		}
+	}
 	parts.target = &Target{InstanceID: "default_APP1", Name: "alice", Known: true, Connected: true, Pushes: 3, Arrivals: 2,
 		Configs:  []TargetConfig{{BizType: "UCHAT", Head: 3, Acked: 2, Pushes: 3, Arrivals: 2}},
 		Sessions: []TargetSession{{DeviceID: "d1", UserID: "alice", OS: "iOS", AppVersion: "1.2", Transport: "websocket"}},

@@ -50,6 +50,15 @@
     fit();
   }
 
+  const jwt = $('form.jwt [name=jwt]');
+  if (jwt) {
+    const fit = () => all('.hmac, .keyed, .claims', jwt.form).forEach((part) => {
+      (part.matches('input, textarea') ? [part] : all('input', part)).forEach((i) => { i.disabled = !part.checkVisibility(); });
+    });
+    jwt.addEventListener('change', fit);
+    fit();
+  }
+
   const tag = (text, kind) => { const t = $('[data-live]'); if (t) { t.textContent = text; t.className = 'tag ' + kind; } };
   const cell = (row, text, kind) => { const td = document.createElement('td'); td.textContent = text; td.className = kind || ''; row.append(td); return td; };
   const clock = (ms) => { const d = new Date(ms), p = (n) => String(n).padStart(2, '0'); return `${d.getFullYear()}-${p(d.getMonth() + 1)}-${p(d.getDate())} ${p(d.getHours())}:${p(d.getMinutes())}:${p(d.getSeconds())}`; };

@@ -29,13 +29,15 @@ type route struct {
 	Summary string
 	Role    registry.Role // who may; empty: anybody, it is how one comes in
 	Query   []param
-	In      any    // an example of the JSON body's type; nil: no body
-	Body    string // what a body is that is no JSON of In
-	Out     any    // an example of the answer's type; nil: no JSON
-	Status  int    // of success; 0: 200
-	Change  bool   // it may answer 202 too
-	Media   string // of an answer that is no JSON
-	Max     int64  // of the body, bytes; 0: maxBody
+	In      any            // an example of the JSON body's type; nil: no body
+	Body    string         // what a body is that is no JSON of In
+	Out     any            // an example of the answer's type; nil: no JSON
+	Status  int            // of success; 0: 200
+	Change  bool           // it may answer 202 too
+	Media   string         // of an answer that is no JSON
+	Max     int64          // of the body, bytes; 0: maxBody
+	Upload  bool           // Do reads the body itself, as it comes
+	Refused map[int]string // what refusals of its own mean, by status
 	Do      func(*request) (any, error)
 }
 
@@ -68,7 +70,7 @@ func (c *Console) routes() []route {
 		get(v1+"/openapi.json", "this document", registry.Viewer, map[string]any{}, c.openAPI),
 		get(v1+"/registry/status", "quorum, leader, applied index, publication", registry.Viewer, registry.Status{}, c.registryStatus),
 	}
-	return slices.Concat(all, c.loginRoutes(), c.lockRoutes(), c.configRoutes(), c.instanceRoutes(), c.keyRoutes(), c.serviceRoutes(), c.auditRoutes(), c.liveRoutes(), c.memberRoutes())
+	return slices.Concat(all, c.loginRoutes(), c.lockRoutes(), c.configRoutes(), c.instanceRoutes(), c.keyRoutes(), c.serviceRoutes(), c.auditRoutes(), c.liveRoutes(), c.watchRoutes(), c.memberRoutes())
 }
 
 func (c *Console) configRoutes() []route {
@@ -147,8 +149,12 @@ func (c *Console) serve(r route) http.HandlerFunc {
 			return
 		}
 		w.Header().Set("Cache-Control", "no-store")
-		if run, ok := reply.(stream); ok {
-			c.serveStream(w, hr, run)
+		switch reply := reply.(type) {
+		case *stream:
+			c.serveStream(w, hr, reply)
+			return
+		case *download:
+			c.serveDownload(w, hr, reply)
 			return
 		}
 		a, ok := reply.(*answer)
@@ -195,6 +201,9 @@ func (c *Console) do(r route, w http.ResponseWriter, hr *http.Request) (any, err
 	if limit == 0 {
 		limit = maxBody
 	}
+	if r.Upload {
+		return r.Do(&request{hr, w, caller, nil})
+	}
 	body, err := io.ReadAll(http.MaxBytesReader(w, hr.Body, limit))
 	var large *http.MaxBytesError
 	switch {
@@ -212,17 +221,38 @@ var statuses = map[registry.Problem]int{
 	registry.Conflict: http.StatusConflict, registry.Refused: http.StatusConflict, registry.Unknown: http.StatusNotImplemented,
 }
 
-// refuse answers an error.
-func (c *Console) refuse(w http.ResponseWriter, r *http.Request, err error) {
+// retryAfter is when to call again after 503, seconds: a registry that has lost
+// its leader has another one in about so much.
+const retryAfter = "1"
+
+// problem makes an answer of any error. What is none of the caller's doing is a
+// 503: the registry has no leader, or a part did not answer in time.
+func (c *Console) problem(r *http.Request, err error) *Error {
 	var ours *Error
 	var theirs *registry.Error
 	switch {
 	case errors.As(err, &ours):
+		return ours
 	case errors.As(err, &theirs):
-		ours = &Error{statuses[theirs.Problem], theirs.Problem, theirs.Path, theirs.Reason}
-	default:
-		c.cfg.Log.Warn("admin API: a call failed", "method", r.Method, "path", r.URL.Path, "error", err)
-		ours = &Error{Status: http.StatusServiceUnavailable, Reason: err.Error()}
+		return &Error{statuses[theirs.Problem], theirs.Problem, theirs.Path, theirs.Reason}
+	}
+	c.cfg.Log.Warn("console: a call failed", "method", r.Method, "path", r.URL.Path, "error", err)
+	answer := &Error{Status: http.StatusServiceUnavailable, Reason: err.Error()}
+	if errors.Is(err, registry.ErrOutcome) {
+		answer.Problem, answer.Reason = OutcomeUnknown, "outcome unknown: look whether it was done before you repeat it: "+answer.Reason
+	}
+	return answer
+}
+
+// OutcomeUnknown is the problem of a change that may have been made or not: its
+// answer was lost.
+const OutcomeUnknown registry.Problem = "outcomeUnknown"
+
+// refuse answers an error.
+func (c *Console) refuse(w http.ResponseWriter, r *http.Request, err error) {
+	ours := c.problem(r, err)
+	if ours.Status == http.StatusServiceUnavailable && w.Header().Get("Retry-After") == "" {
+		w.Header().Set("Retry-After", retryAfter)
 	}
 	w.Header().Set("Content-Type", "application/json")
 	w.Header().Set("X-Content-Type-Options", "nosniff")

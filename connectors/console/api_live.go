@@ -39,19 +39,26 @@ func (c *Console) getLive(r *request) (any, error) {
 	return c.cfg.Live.Live(r.Context())
 }
 
-// stream is an answer that goes on: it calls send until its context ends. send
-// with nil keeps the connection alive.
-type stream func(r *http.Request, send func(event string, v any) error) error
+// stream is an answer that goes on: run calls send until its context ends.
+type stream struct {
+	slots chan struct{} // one token for each that is open
+	run   func(r *http.Request, send sender) error
+}
 
-// serveStream runs a stream in one of the few slots, as Server-Sent Events.
-// Before each event it looks whether the caller may still be here.
-func (c *Console) serveStream(w http.ResponseWriter, r *http.Request, run stream) {
+// sender sends one event of a stream; nil keeps the connection alive. What has
+// an EventID is sent under it.
+type sender func(event string, v any) error
+
+// serveStream runs a stream in one of its slots, as Server-Sent Events. Before
+// each event it looks whether the caller may still be here; who does not take
+// an event in time is cut off.
+func (c *Console) serveStream(w http.ResponseWriter, r *http.Request, s *stream) {
 	select {
-	case c.tails <- struct{}{}:
-		defer func() { <-c.tails }()
+	case s.slots <- struct{}{}:
+		defer func() { <-s.slots }()
 	default:
 		w.Header().Set("Retry-After", "5")
-		c.refuse(w, r, &Error{Status: http.StatusServiceUnavailable, Reason: fmt.Sprintf("%d streams are open at this node, which is the limit", StreamsMax)})
+		c.refuse(w, r, &Error{Status: http.StatusServiceUnavailable, Reason: fmt.Sprintf("%d streams of this kind are open at this node, which is the limit", cap(s.slots))})
 		return
 	}
 	ctx, cancel := context.WithCancel(r.Context())
@@ -73,8 +80,11 @@ func (c *Console) serveStream(w http.ResponseWriter, r *http.Request, run stream
 				return fmt.Errorf("encode event: %w", err)
 			}
 			text = fmt.Appendf(nil, "event: %s\ndata: %s\n\n", event, b)
+			if e, ok := v.(interface{ EventID() string }); ok {
+				text = fmt.Appendf(nil, "id: %s\n%s", e.EventID(), text)
+			}
 		}
-		_ = out.SetWriteDeadline(time.Now().Add(streamWrite)) // not every writer can
+		_ = out.SetWriteDeadline(time.Now().Add(c.streamWrite)) // not every writer can
 		if _, err := w.Write(text); err != nil {
 			return err
 		}
@@ -83,7 +93,7 @@ func (c *Console) serveStream(w http.ResponseWriter, r *http.Request, run stream
 	if err := send("", nil); err != nil {
 		return
 	}
-	if err := run(r, send); err != nil && ctx.Err() == nil {
+	if err := s.run(r, send); err != nil && ctx.Err() == nil {
 		c.cfg.Log.Info("console: a stream ended", "path", r.URL.Path, "error", err)
 		_ = send("end", map[string]string{"reason": err.Error()})
 	}
@@ -93,7 +103,7 @@ func (c *Console) streamLive(*request) (any, error) {
 	if c.cfg.Live == nil {
 		return nil, errPart
 	}
-	return stream(func(r *http.Request, send func(string, any) error) error {
+	return &stream{slots: c.tails, run: func(r *http.Request, send sender) error {
 		t := time.NewTicker(liveEvery)
 		defer t.Stop()
 		for {
@@ -110,7 +120,7 @@ func (c *Console) streamLive(*request) (any, error) {
 				return nil
 			}
 		}
-	}), nil
+	}}, nil
 }
 
 func (c *Console) streamTail(r *request) (any, error) {
@@ -132,12 +142,12 @@ func (c *Console) streamTail(r *request) (any, error) {
 			return nil, &Error{http.StatusBadRequest, registry.Invalid, name, "too long"}
 		}
 	}
-	return stream(func(r *http.Request, send func(string, any) error) error {
+	return &stream{slots: c.tails, run: func(r *http.Request, send sender) error {
 		return c.cfg.Tail.Follow(r.Context(), q, func(e *TailEntry) error {
 			if e == nil {
 				return send("", nil)
 			}
 			return send("entry", e)
 		})
-	}), nil
+	}}, nil
 }

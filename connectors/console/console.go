@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"net/http"
@@ -60,6 +61,12 @@ type Config struct {
 	PublishTimeout time.Duration
 	// ProposeTimeout is how long a change may take in the registry; default 15 s.
 	ProposeTimeout time.Duration
+	// WatchersMax bounds the watchers that are open at the same time; default
+	// [DefaultWatchersMax]. Each takes a connection and a goroutine.
+	WatchersMax int
+	// RestoreMax bounds a backup that is restored over the API, bytes; default,
+	// and at most, [registry.MaxRestoreBytes].
+	RestoreMax int64
 	// Clock is where time comes from; default time.Now.
 	Clock func() time.Time
 	// Rand gives commands their names; default crypto/rand.
@@ -75,6 +82,10 @@ func (c *Config) Validate() error {
 		return errors.New("console config: Registry is missing")
 	case c.PublishTimeout < 0 || c.ProposeTimeout < 0:
 		return errors.New("console config: PublishTimeout and ProposeTimeout are not negative")
+	case c.WatchersMax < 0:
+		return errors.New("console config: WatchersMax is not negative")
+	case c.RestoreMax < 0 || c.RestoreMax > registry.MaxRestoreBytes:
+		return fmt.Errorf("console config: RestoreMax is 0 to %d", registry.MaxRestoreBytes)
 	}
 	if c.OIDC != nil {
 		return c.OIDC.Validate()
@@ -90,9 +101,14 @@ type Console struct {
 	failed   budget        // of records
 	hashing  chan struct{} // one slot for each password being hashed
 	over     *overSessions
-	tails    chan struct{}   // one slot for each open stream
+	tails    chan struct{}   // one slot for each open stream of figures or entries
+	watchers chan struct{}   // one slot for each open watch
+	moving   chan struct{}   // one slot for each backup or restore under way
 	stopping context.Context // ended by Close
 	stop     func()
+
+	heartbeat   time.Duration // of watchers; tests have less
+	streamWrite time.Duration // how long an event may take to leave; tests have less
 }
 
 // New makes a console.
@@ -112,6 +128,12 @@ func New(cfg Config) (*Console, error) {
 	if cfg.ProposeTimeout == 0 {
 		cfg.ProposeTimeout = DefaultProposeTimeout
 	}
+	if cfg.WatchersMax == 0 {
+		cfg.WatchersMax = DefaultWatchersMax
+	}
+	if cfg.RestoreMax == 0 {
+		cfg.RestoreMax = registry.MaxRestoreBytes
+	}
 	if cfg.Clock == nil {
 		cfg.Clock = time.Now
 	}
@@ -126,7 +148,8 @@ func New(cfg Config) (*Console, error) {
 	}
 	c := &Console{
 		cfg: cfg, throttle: newThrottle(), hashing: make(chan struct{}, hashesMax), over: newOverSessions(),
-		tails: make(chan struct{}, StreamsMax),
+		tails: make(chan struct{}, StreamsMax), watchers: make(chan struct{}, cfg.WatchersMax), moving: make(chan struct{}, transfersMax),
+		heartbeat: watchHeartbeat, streamWrite: streamWrite,
 	}
 	c.stopping, c.stop = context.WithCancel(context.Background())
 	mux := http.NewServeMux()

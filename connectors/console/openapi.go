@@ -2,6 +2,8 @@ package console
 
 import (
 	"fmt"
+	"maps"
+	"net/http"
 	"regexp"
 	"strings"
 )
@@ -39,6 +41,31 @@ func (c *Console) OpenAPI() map[string]any {
 	}
 }
 
+// refusals are the statuses of refusals that a route has, with what they mean.
+func (r *route) refusals() map[int]string {
+	all := map[int]string{
+		http.StatusServiceUnavailable: "the registry has no leader, or a part of the node did not answer in time. Problem outcomeUnknown: a change may have been made all the same",
+	}
+	if r.Role != "" {
+		all[http.StatusUnauthorized] = "nobody is logged in, and no token is shown"
+		all[http.StatusForbidden] = "the caller's role is below x-role, or a write of a session lacks its token"
+	}
+	if r.In != nil || r.Query != nil {
+		all[http.StatusBadRequest] = "a field, a parameter or the body is wrong"
+	}
+	if r.In != nil {
+		all[http.StatusRequestEntityTooLarge] = "the body is too large"
+	}
+	if pathParam.MatchString(r.Path) {
+		all[http.StatusNotFound] = "what the path names is not there"
+	}
+	if r.Change {
+		all[http.StatusConflict] = "it is there already, somebody else changed it first, or it is not in a state for this"
+	}
+	maps.Copy(all, r.Refused)
+	return all
+}
+
 var pathParam = regexp.MustCompile(`\{(\w+)\}`)
 
 func (r *route) document(s *shapes) map[string]any {
@@ -65,7 +92,13 @@ func (r *route) document(s *shapes) map[string]any {
 	responses := map[string]any{
 		fmt.Sprint(status): map[string]any{"description": "done", "content": content},
 		"4XX":              map[string]any{"description": "refused", "content": refusal},
-		"503":              map[string]any{"description": "the registry has no leader, or a part of the node did not answer in time", "content": refusal},
+	}
+	for status, meaning := range r.refusals() {
+		said := map[string]any{"description": meaning, "content": refusal}
+		if status == http.StatusServiceUnavailable {
+			said["headers"] = map[string]any{"Retry-After": map[string]any{"description": "when to call again, seconds", "schema": map[string]string{"type": "integer"}}}
+		}
+		responses[fmt.Sprint(status)] = said
 	}
 	if r.Change {
 		responses["202"] = map[string]any{"description": "done in the registry, and not yet in every partition's log", "content": content}
@@ -73,6 +106,9 @@ func (r *route) document(s *shapes) map[string]any {
 	doc := map[string]any{"summary": r.Summary, "parameters": params, "responses": responses, "x-role": r.Role}
 	if r.Role == "" {
 		doc["security"] = []any{}
+	}
+	if r.In == nil && r.Upload {
+		doc["requestBody"] = map[string]any{"required": true, "description": r.Body, "content": map[string]any{"application/octet-stream": map[string]any{}}}
 	}
 	if r.In != nil {
 		in := map[string]any{"application/json": map[string]any{"schema": s.body(r.In)}}

@@ -5,7 +5,6 @@ import (
 	"crypto/sha256"
 	"embed"
 	"encoding/hex"
-	"errors"
 	"fmt"
 	"html/template"
 	"net/http"
@@ -165,20 +164,6 @@ func (c *Console) readForm(v *view, err error) error {
 		return &Error{Status: http.StatusBadRequest, Reason: "the form did not come whole, or is too large"}
 	}
 	return nil
-}
-
-// problem turns any error into one that people are shown.
-func (c *Console) problem(r *http.Request, err error) *Error {
-	var ours *Error
-	var theirs *registry.Error
-	switch {
-	case errors.As(err, &ours):
-		return ours
-	case errors.As(err, &theirs):
-		return &Error{statuses[theirs.Problem], theirs.Problem, theirs.Path, theirs.Reason}
-	}
-	c.cfg.Log.Warn("console: a page failed", "method", r.Method, "path", r.URL.Path, "error", err)
-	return &Error{Status: http.StatusServiceUnavailable, Reason: err.Error()}
 }
 
 func (c *Console) refusePage(v *view, role registry.Role, err error) {

@@ -83,6 +83,10 @@ const (
 	Unknown  Problem = "unknown"  // written by a newer release
 )
 
+// ErrOutcome is what an error wraps when nobody can tell whether a change was
+// made: its answer was lost.
+var ErrOutcome = errors.New("outcome unknown")
+
 // Error is why a command was refused: where, and which rule.
 type Error struct {
 	Problem Problem `json:"problem"`

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -61,7 +62,11 @@ func (n *Node) startCalls() {
 	}
 	n.client = &http.Client{Transport: &http.Transport{
 		DialContext: func(ctx context.Context, _, address string) (net.Conn, error) {
-			return n.wire.dial(ctx, address, wireCalls)
+			conn, err := n.wire.dial(ctx, address, wireCalls)
+			if err != nil {
+				return nil, &dialError{err}
+			}
+			return conn, nil
 		},
 		MaxIdleConnsPerHost: 16, IdleConnTimeout: callIdle / 2, DisableCompression: true,
 	}}
@@ -78,9 +83,27 @@ func (n *Node) enter() bool {
 	return !n.closing
 }
 
-// call asks another member.
+// dialError says that a member was not reached, so that it has got nothing.
+type dialError struct{ error }
+
+func (e *dialError) Unwrap() error { return e.error }
+
+// unsent reports whether a failed call is certain not to have gone out.
+func unsent(err error) bool {
+	var dial *dialError
+	return errors.As(err, &dial)
+}
+
+// call asks another member, which should know at once.
 func (n *Node) call(ctx context.Context, address, name string, body []byte, reply any) error {
 	ctx, cancel := context.WithTimeout(ctx, raftTimeout)
+	defer cancel()
+	return n.callLong(ctx, address, name, body, reply)
+}
+
+// callLong asks another member for what may take as long as ctx lasts.
+func (n *Node) callLong(ctx context.Context, address, name string, body []byte, reply any) error {
+	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	stop := context.AfterFunc(n.ctx, cancel)
 	defer stop()

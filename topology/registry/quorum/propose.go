@@ -35,6 +35,9 @@ func (e *UnknownError) Error() string {
 
 func (e *UnknownError) Unwrap() error { return e.Cause }
 
+// Is makes it a [registry.ErrOutcome].
+func (e *UnknownError) Is(target error) bool { return target == registry.ErrOutcome }
+
 // Propose has a command applied, on whichever node, and waits for the result.
 // ID and Time are filled in if they are empty. A refusal is a [*registry.Error];
 // when ctx ends first, or after [ProposeTimeout], it is an [*UnknownError],
@@ -99,7 +102,7 @@ func (n *Node) propose(ctx context.Context, id string, b []byte) (registry.Resul
 			return r, r.Err()
 		}
 		sent = sent || tried
-		if !errors.Is(err, errNoLeader) || last == nil {
+		if !errors.Is(err, ErrNoLeader) || last == nil {
 			last = err
 		}
 		select {
@@ -120,21 +123,23 @@ func unanswered(sent bool, id string, cause error) error {
 	return fmt.Errorf("propose to registry: nothing was changed: %w", cause)
 }
 
-var errNoLeader = errors.New("no leader is known: is a majority of the registry's nodes up?")
+// ErrNoLeader says that nobody is known to lead, so that nothing can be changed
+// for now.
+var ErrNoLeader = errors.New("no leader is known: is a majority of the registry's nodes up?")
 
 // attempt sends the command once. Tried says that it may have gone out.
 func (n *Node) attempt(ctx context.Context, b []byte) (r registry.Result, tried bool, err error) {
 	address, id := n.raft.LeaderWithID()
 	switch id {
 	case "":
-		return r, false, errNoLeader
+		return r, false, ErrNoLeader
 	case raft.ServerID(n.cfg.ID):
 		r, err = n.applyEncoded(ctx, b)
 		return r, !errors.Is(err, raft.ErrNotLeader), err
 	}
 	var reply proposeReply
 	if err := n.call(ctx, string(address), "propose", b, &reply); err != nil {
-		return r, true, err
+		return r, !unsent(err), err
 	}
 	if reply.Result == nil {
 		return r, reply.Tried, errors.New(reply.Error)

@@ -23,7 +23,7 @@ func (n *Node) Read(ctx context.Context) (*registry.Model, error) {
 		if err == nil {
 			return n.until(ctx, func(m *registry.Model) bool { return m.Applied() >= applied })
 		}
-		if !errors.Is(err, errNoLeader) || last == nil {
+		if !errors.Is(err, ErrNoLeader) || last == nil {
 			last = err
 		}
 		select {
@@ -45,7 +45,7 @@ func (n *Node) readPoint(ctx context.Context) (int64, error) {
 	address, id := n.raft.LeaderWithID()
 	switch id {
 	case "":
-		return 0, errNoLeader
+		return 0, ErrNoLeader
 	case raft.ServerID(n.cfg.ID):
 		return n.leaderPoint(ctx)
 	}
@@ -148,13 +148,13 @@ func (n *Node) confirm() (int64, error) {
 		return 0, err
 	}
 	if term == 0 {
-		return 0, errNoLeader
+		return 0, ErrNoLeader
 	}
 	if err := n.majority(servers, term); err != nil {
 		return 0, err
 	}
 	if n.raft.CurrentTerm() != term || n.leadTerm() != term {
-		return 0, errNoLeader
+		return 0, ErrNoLeader
 	}
 	return n.Model().Applied(), nil
 }

@@ -113,7 +113,7 @@ func (n *Node) peersOfLeader(ctx context.Context) ([]registry.PeerStatus, error)
 	address, id := n.raft.LeaderWithID()
 	switch id {
 	case "":
-		return nil, errNoLeader
+		return nil, ErrNoLeader
 	case raft.ServerID(n.cfg.ID):
 		return n.Status().Peers, nil
 	}

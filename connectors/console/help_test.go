@@ -24,17 +24,25 @@ type fakeRegistry struct {
 	n       int
 	meddle  func(*fakeRegistry) // called before a proposal, as somebody who is faster
 	down    error
+	behind  *registry.Model // what Now gives, until somebody reads; nil: the newest
 }
 
 func (r *fakeRegistry) Now() (*registry.Model, <-chan struct{}) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if r.behind != nil {
+		return r.behind, r.changed
+	}
 	return r.m, r.changed
 }
 
 func (r *fakeRegistry) Read(context.Context) (*registry.Model, error) {
-	m, _ := r.Now()
-	return m, r.down
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.down == nil {
+		r.behind = nil // a read waits until the node has as much
+	}
+	return r.m, r.down
 }
 
 func (r *fakeRegistry) Propose(_ context.Context, c registry.Command) (registry.Result, error) {

@@ -28,7 +28,7 @@ const (
 // doors says who may open what: every route and page has its line here, and
 // what has none fails the test. "" is anybody.
 var doors = map[string]registry.Role{
-	"GET /api/v1/openapi.json": viewerMay, "GET /api/v1/registry/status": viewerMay,
+	"GET /api/v1/openapi.json": viewerMay, "GET /api/v1/registry/status": viewerMay, "GET /api/v1/watch": viewerMay,
 	"POST /api/v1/login": nobodyMay, "GET " + OIDCStart: nobodyMay, "GET " + OIDCCallback: nobodyMay,
 	"POST /api/v1/logout": viewerMay, "GET /api/v1/session": viewerMay, "POST /api/v1/password": viewerMay,
 	"GET /api/v1/users": adminMay, "POST /api/v1/users": adminMay,

@@ -74,11 +74,11 @@ func TestEveryWriteWithoutLeader(t *testing.T) {
 		"PUT " + v1 + "/service/signature":                           `{"on":true}`,
 		"POST " + v1 + "/registry/members":                           `{"id":"r4","address":"10.0.0.4:7000"}`,
 		"POST " + v1 + "/users":                                      `{"name":"bob","role":"viewer"}`,
-		"POST " + v1 + "/login":                                      `{"name":"bob","password":"` + botsPassword + `"}`,
 		"POST " + v1 + "/instances/{instanceId}/sync/{bizType}/send": `{"target":"u1","data":"x","uniqueId":"m1","os":["iOS"]}`,
 	}
 	// These change nothing in the registry, or not for this caller.
 	local := []string{
+		"POST " + v1 + "/login",    // by what the node knows: TestLoginsOfACluster
 		"POST " + v1 + "/logout",   // forgets a cookie, at this node
 		"POST " + v1 + "/password", // only a login session has a password: 409
 	}
@@ -108,7 +108,7 @@ func TestBackupBreaksOff(t *testing.T) {
 		t.Helper()
 		res, err := http.Get(s.URL + v1 + "/registry/backup")
 		if err != nil {
-			t.Fatal(err)
+			return nil, err // so short a part is not sent before the connection breaks
 		}
 		defer res.Body.Close()
 		if res.StatusCode != http.StatusOK {
@@ -120,7 +120,7 @@ func TestBackupBreaksOff(t *testing.T) {
 		t.Fatalf("a whole one: %q, %v", b, err)
 	}
 	q.broken = errTest
-	if b, err := get(); !errors.Is(err, io.ErrUnexpectedEOF) {
+	if b, err := get(); !errors.Is(err, io.ErrUnexpectedEOF) && !errors.Is(err, io.EOF) {
 		t.Errorf("one that breaks off: %q, %v", b, err)
 	}
 	until(t, "its slot is free", func() bool { return len(d.c.moving) == 0 })

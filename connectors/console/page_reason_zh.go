@@ -121,19 +121,24 @@ var reasons = map[string]string{
 	"key and pepper must be random":                               "密钥与盐必须是随机的",
 	"a hash of %d hex digits: %d expected":                        "摘要为 %s 位十六进制数字：应为 %s 位",
 
+	"a revision, as an event or an answer had it": "应为事件或应答中给出的修订号",
+
 	// Limits.
-	"%d instances: the limit":                              "已有 %s 个实例：达到上限",
-	"%d configs: the limit":                                "已有 %s 个配置：达到上限",
-	"%d users: the limit":                                  "已有 %s 个用户：达到上限",
-	"%d members: the limit":                                "已有 %s 个成员：达到上限",
-	"%d %s keys in instance %q: the limit; revoke one":     "实例 %[3]s 中已有 %[1]s 个%[2]s密钥：达到上限，请吊销一个",
-	"%d streams are open at this node, which is the limit": "本节点已打开 %s 个数据流：达到上限",
-	"partition %d has more than %d standbys":               "分区 %s 的备用节点超过 %s 个",
-	"a backup over %d bytes":                               "备份超过 %s 字节",
-	"the body is over %d bytes":                            "请求体超过 %s 字节",
+	"%d instances: the limit":                                                "已有 %s 个实例：达到上限",
+	"%d configs: the limit":                                                  "已有 %s 个配置：达到上限",
+	"%d users: the limit":                                                    "已有 %s 个用户：达到上限",
+	"%d members: the limit":                                                  "已有 %s 个成员：达到上限",
+	"%d %s keys in instance %q: the limit; revoke one":                       "实例 %[3]s 中已有 %[1]s 个%[2]s密钥：达到上限，请吊销一个",
+	"%d streams of this kind are open at this node, which is the limit":      "本节点已打开 %s 个此类数据流：达到上限",
+	"%d backups and restores are under way at this node, which is the limit": "本节点正在进行 %s 个备份或恢复：达到上限",
+	"the backup is over %d bytes: --restore-max is this node's limit":        "备份超过 %s 字节：本节点的上限由 --restore-max 设定",
+	"partition %d has more than %d standbys":                                 "分区 %s 的备用节点超过 %s 个",
+	"a backup over %d bytes":                                                 "备份超过 %s 字节",
+	"the body is over %d bytes":                                              "请求体超过 %s 字节",
 
 	// Backups.
 	"part %d does not follow: is another restore under way? Begin again": "第 %s 部分不连续：是否正在进行另一次恢复？请重新开始",
+	"the backup did not come whole: nothing was changed":                 "备份未完整传到：没有任何修改",
 	"the backup is of a registry that was never created":                 "备份来自从未建立的注册中心",
 	"the backup is of another topology: %v":                              "备份属于另一种拓扑：%s",
 	"this node has no registry of its own":                               "本节点没有自己的注册中心",

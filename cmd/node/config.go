@@ -60,6 +60,10 @@ type Config struct {
 	OIDC *console.OIDC
 	// SecureCookies is for a proxy in front of Admin that ends TLS.
 	SecureCookies bool
+	// WatchersMax and RestoreMax are limits of the admin API; see
+	// [console.Config].
+	WatchersMax int
+	RestoreMax  int64
 	// Zone is where the console's dates are; default UTC.
 	Zone *time.Location
 	// PublicPlaintext allows plaintext HTTP on other addresses than loopback:

@@ -21,7 +21,8 @@ var errStarting = errors.New("the node is starting")
 func (n *Node) openConsole() (err error) {
 	cfg := console.Config{
 		Registry: n.registry, Members: members{n.registry}, WaitPublished: n.publisher.WaitPublished, Log: n.cfg.Log,
-		Live: &live{node: n},
+		Live:        &live{node: n},
+		WatchersMax: n.cfg.WatchersMax, RestoreMax: n.cfg.RestoreMax,
 		OIDC: n.cfg.OIDC, SecureCookies: n.cfg.SecureCookies, Zone: n.cfg.Zone,
 	}
 	if !n.cfg.RegistryOnly {

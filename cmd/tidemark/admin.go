@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -36,7 +35,7 @@ func secretVar(fl *pflag.FlagSet, to *string, name, variable, usage string) {
 const (
 	callMax     = time.Minute
 	maxAnswer   = 64 << 20
-	maxProblem  = 64 << 10 // of a refusal's text
+	maxProblem  = 64 << 10 // of a refusedCall's text
 	transferMax = 15 * time.Minute
 )
 
@@ -83,5 +82,14 @@ func (f *adminFlags) send(ctx context.Context, method, path, contentType string,
 	if err != nil {
 		return nil, fmt.Errorf("read the answer of %s: %w", f.url, err)
 	}
-	return nil, errors.New(strings.TrimSpace(string(b)))
+	return nil, &refusedCall{res.StatusCode, strings.TrimSpace(string(b))}
 }
+
+// refusedCall is an answer that is not 2xx.
+type refusedCall struct {
+	status int
+	text   string
+}
+
+// Error implements error.
+func (r *refusedCall) Error() string { return r.text }

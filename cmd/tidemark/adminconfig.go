@@ -2,12 +2,15 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/url"
+	"os"
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/tidemarkio/tidemark/connectors/console"
 	"github.com/tidemarkio/tidemark/topology/registry"
@@ -16,6 +19,7 @@ import (
 
 func instanceCommand() *cobra.Command {
 	var description string
+	var change instanceFlags
 	return group("instance", "Instances: one app in one environment each",
 		apiCommand{use: "list", short: "List instances", example: "  tidemark instance list", args: cobra.NoArgs, method: "GET", path: fixed("/instances")},
 		apiCommand{use: "show ID", short: "Show an instance", example: "  tidemark instance show demo_APP1", args: cobra.ExactArgs(1), method: "GET",
@@ -26,13 +30,64 @@ func instanceCommand() *cobra.Command {
 				return registry.CreateInstance{ID: a[0], Description: description}, nil
 			},
 			flags: func(c *cobra.Command) { c.Flags().StringVar(&description, "description", "", "for people") }},
+		apiCommand{use: "change ID", short: "Change an instance; what is not named stays", args: cobra.ExactArgs(1), method: "PUT",
+			example: `  tidemark instance change demo_APP1 --validation-url https://shop.example/session
+  tidemark instance change demo_APP1 --jwt jwt.json    # such as {"algorithms":["RS256"],"jwks":"https://shop.example/keys"}`,
+			path: func(a []string) string { return path("instances", a[0]) }, show: showChange, flags: change.add,
+			body: func([]string) (any, error) { return change.body() }},
 		apiCommand{use: "delete ID", short: "Remove an instance that has no configs", example: "  tidemark instance delete demo_APP1", args: cobra.ExactArgs(1), method: "DELETE",
 			path: func(a []string) string { return path("instances", a[0]) }, show: showChange},
 	)
 }
 
+// instanceFlags are what of an instance can be changed.
+type instanceFlags struct {
+	set         *pflag.FlagSet
+	description string
+	validation  configfile.SessionValidation
+	timeout     time.Duration
+	jwt         string
+}
+
+func (f *instanceFlags) add(c *cobra.Command) {
+	f.set = c.Flags()
+	f.set.StringVar(&f.description, "description", "", "for people")
+	f.set.StringVar(&f.validation.URL, "validation-url", "", "where the tenant validates sessions; empty: nowhere")
+	f.set.DurationVar(&f.timeout, "validation-timeout", 0, "how long it may take, at most 3s; 0s: the most")
+	f.set.BoolVar(&f.validation.AllowPrivate, "validation-private", false, "its address may be private, and plain http")
+	f.set.StringVar(&f.jwt, "jwt", "", "a JSON file that says how users' tokens are verified, as the admin API has it; it may hold a secret")
+}
+
+// body is what the flags that were given change.
+func (f *instanceFlags) body() (any, error) {
+	in := make(map[string]any)
+	if f.set.Changed("description") {
+		in["description"] = f.description
+	}
+	if f.set.Changed("validation-url") {
+		f.validation.TimeoutMillis = f.timeout.Milliseconds()
+		in["sessionValidation"] = f.validation
+	}
+	if f.set.Changed("jwt") {
+		b, err := os.ReadFile(f.jwt)
+		if err != nil {
+			return nil, fmt.Errorf("--jwt: %w", err)
+		}
+		var jwt configfile.JWT
+		if err := json.Unmarshal(b, &jwt); err != nil {
+			return nil, fmt.Errorf("--jwt: %s: %w", f.jwt, err)
+		}
+		in["jwt"] = jwt
+	}
+	if len(in) == 0 {
+		return nil, errors.New("say what to change: --description, --validation-url (with its --validation-timeout and --validation-private) or --jwt")
+	}
+	return in, nil
+}
+
 // syncFlags are a sync config's fields.
 type syncFlags struct {
+	set                              *pflag.FlagSet
 	scope, target, description, mode string
 	multi, transient, consistency    bool
 	threshold                        int64
@@ -42,6 +97,13 @@ func (f *syncFlags) add(c *cobra.Command) {
 	fl := c.Flags()
 	fl.StringVar(&f.scope, "scope", "specified", "specified or global")
 	fl.StringVar(&f.target, "target", "user", "user or device")
+	f.addChanges(c)
+}
+
+// addChanges adds what of a config can be changed.
+func (f *syncFlags) addChanges(c *cobra.Command) {
+	fl := c.Flags()
+	f.set = fl
 	fl.StringVar(&f.description, "description", "", "for people")
 	fl.BoolVar(&f.multi, "multi-device", false, "every device of a user gets everything")
 	fl.BoolVar(&f.transient, "transient", false, "keep nothing: only who is online gets it")
@@ -62,8 +124,39 @@ func (f *syncFlags) config(biz string) configfile.Sync {
 	return s
 }
 
+// change is a config of what the flags that were given say.
+func (f *syncFlags) change() (any, error) {
+	var s configfile.Sync
+	var fields []string
+	f.set.Visit(func(flag *pflag.Flag) {
+		switch flag.Name {
+		case "description":
+			s.Description = &f.description
+		case "multi-device":
+			s.MultiDevice = &f.multi
+		case "transient":
+			persistent := !f.transient
+			s.Persistent = &persistent
+		case "consistency":
+			s.Consistency = &f.consistency
+		case "repush", "threshold":
+			s.Repush = &configfile.Repush{Mode: f.mode, Threshold: f.threshold}
+		default:
+			return
+		}
+		fields = append(fields, flag.Name)
+	})
+	switch {
+	case len(fields) == 0:
+		return nil, errors.New("say what to change: see --help")
+	case s.Repush != nil && f.mode == "":
+		return nil, errors.New("--threshold goes with --repush threshold")
+	}
+	return s, nil
+}
+
 func syncCommand() *cobra.Command {
-	var f syncFlags
+	var f, changes syncFlags
 	one := func(a []string) string { return path("instances", a[0], "sync", a[1]) }
 	return group("sync", "Sync configs: the businesses of an instance",
 		apiCommand{use: "list INSTANCE", short: "List an instance's configs", example: "  tidemark sync list demo_APP1", args: cobra.ExactArgs(1), method: "GET",
@@ -74,6 +167,10 @@ func syncCommand() *cobra.Command {
   tidemark sync create demo_APP1 NOTICE --scope global`,
 			path: func(a []string) string { return path("instances", a[0], "sync") }, show: showChange, flags: f.add,
 			body: func(a []string) (any, error) { return f.config(a[1]), nil }},
+		apiCommand{use: "change INSTANCE BIZ", short: "Change a config; what is not named stays", args: cobra.ExactArgs(2), method: "PUT", path: one, show: showChange, flags: changes.addChanges,
+			example: `  tidemark sync change demo_APP1 UCHAT --repush threshold --threshold 20
+  tidemark sync change demo_APP1 UCHAT --multi-device=false --description 'chats'`,
+			body: func([]string) (any, error) { return changes.change() }},
 		apiCommand{use: "online INSTANCE BIZ", short: "Take a config online", example: "  tidemark sync online demo_APP1 UCHAT", args: cobra.ExactArgs(2), method: "POST",
 			path: func(a []string) string { return one(a) + "/online" }, show: showChange},
 		apiCommand{use: "offline INSTANCE BIZ", short: "Take a config offline: sends are refused and pushes pause", example: "  tidemark sync offline demo_APP1 UCHAT", args: cobra.ExactArgs(2), method: "POST",
@@ -133,6 +230,7 @@ func userCommand() *cobra.Command {
 	}
 	return group("user", "Console users",
 		apiCommand{use: "list", short: "List users", example: "  tidemark user list", args: cobra.NoArgs, method: "GET", path: fixed("/users")},
+		apiCommand{use: "show NAME", short: "Show a user", example: "  tidemark user show ann", args: cobra.ExactArgs(1), method: "GET", path: one},
 		apiCommand{use: "create NAME", short: "Make a user; the password is read from standard input", args: cobra.ExactArgs(1), method: "POST",
 			example: "  tidemark user create ann --role operator < password.txt", path: fixed("/users"), show: showChange, flags: roleFlag,
 			body: func(a []string) (_ any, err error) {
@@ -207,6 +305,8 @@ func auditCommand() *cobra.Command {
 	return group("audit", "Operation records: who did what, when, from where",
 		apiCommand{use: "list", short: "List records, newest first", example: "  tidemark audit list --action config.modify --from 2024-04-01 --to 2024-04-10", args: cobra.NoArgs, method: "GET",
 			path: func(a []string) string { return "/audit" + query(a) }, flags: filters},
+		apiCommand{use: "show SEQ", short: "Show one record: before and after", example: "  tidemark audit show 42", args: cobra.ExactArgs(1), method: "GET",
+			path: func(a []string) string { return path("audit", a[0]) }},
 		apiCommand{use: "export", short: "Print records as NDJSON or CSV", example: "  tidemark audit export --format csv --from 2024-04-01 > audit.csv", args: cobra.NoArgs, method: "GET",
 			path: func(a []string) string { return "/audit/export" + query(a) }, flags: export, show: showRaw},
 		apiCommand{use: "actions", short: "List the actions that there are", example: "  tidemark audit actions", args: cobra.NoArgs, method: "GET", path: fixed("/actions")},

@@ -14,6 +14,13 @@ import (
 	"github.com/tidemarkio/tidemark/connectors/console"
 )
 
+func liveCommand() *cobra.Command {
+	return apiCommand{
+		use: "live", short: "What the console's overview shows: rates, latency, connections, lag, parked tasks, quorum",
+		example: "  tidemark live", args: cobra.NoArgs, method: "GET", path: fixed("/live"),
+	}.command()
+}
+
 func statsCommand() *cobra.Command {
 	var limit int
 	return apiCommand{
@@ -56,22 +63,11 @@ func tailCommand() *cobra.Command {
 		Example: "  tidemark tail --instance demo_APP1 --biz UCHAT --last 10",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			q := url.Values{"instance": {instance}, "biz": {biz}, "target": {target}, "last": {strconv.Itoa(last)}, "partition": {strconv.Itoa(partition)}}
-			req, err := http.NewRequestWithContext(cmd.Context(), http.MethodGet, strings.TrimRight(f.url, "/")+apiV1+"/oplog/tail?"+q.Encode(), nil)
+			res, err := f.send(cmd.Context(), http.MethodGet, apiV1+"/oplog/tail?"+q.Encode(), "", http.NoBody)
 			if err != nil {
-				return err
-			}
-			if f.token != "" {
-				req.Header.Set("Authorization", "Bearer "+f.token)
-			}
-			res, err := http.DefaultClient.Do(req)
-			if err != nil {
-				return fmt.Errorf("call the admin API: %w (is tidemark running there? see --admin)", err)
+				return fmt.Errorf("follow the oplog: %w", err)
 			}
 			defer res.Body.Close() //nolint:errcheck // it is only read
-			if res.StatusCode != http.StatusOK {
-				b, _ := io.ReadAll(io.LimitReader(res.Body, 4096))
-				return fmt.Errorf("follow the oplog: %s", strings.TrimSpace(string(b)))
-			}
 			return printEvents(cmd.OutOrStdout(), res.Body)
 		},
 	}

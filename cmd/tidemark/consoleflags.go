@@ -18,12 +18,17 @@ type consoleFlags struct {
 	roles  map[string]string
 	zone   string
 	secure bool
+
+	watchers int
+	restore  int64
 }
 
 func (f *consoleFlags) add(cmd *cobra.Command) {
 	fl := cmd.Flags()
 	fl.StringVar(&f.zone, "zone", "UTC", "time zone of dates in the console and the audit, such as Asia/Shanghai")
 	fl.BoolVar(&f.secure, "secure-cookies", false, "the console is reached through a proxy that ends TLS")
+	fl.IntVar(&f.watchers, "watchers-max", console.DefaultWatchersMax, "how many may watch the settings at this node at the same time")
+	fl.Int64Var(&f.restore, "restore-max", registry.MaxRestoreBytes, "how large a backup may be that is restored over the admin API, bytes")
 	fl.StringVar(&f.oidc.Issuer, "oidc-issuer", "", "OpenID Connect provider where console users may log in; its client secret is $TIDEMARK_OIDC_SECRET")
 	fl.StringVar(&f.oidc.ClientID, "oidc-client", "", "client id at the provider")
 	fl.StringVar(&f.oidc.RedirectURL, "oidc-redirect", "", "this console's address, ending in "+console.OIDCCallback)
@@ -33,6 +38,7 @@ func (f *consoleFlags) add(cmd *cobra.Command) {
 
 // apply puts the flags into a node's configuration.
 func (f *consoleFlags) apply(cfg *node.Config) (err error) {
+	cfg.WatchersMax, cfg.RestoreMax = f.watchers, f.restore
 	cfg.AdminPassword, cfg.SecureCookies = os.Getenv("TIDEMARK_ADMIN_PASSWORD"), f.secure
 	if cfg.Zone, err = time.LoadLocation(f.zone); err != nil {
 		return fmt.Errorf("--zone: %w", err)

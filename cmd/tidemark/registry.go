@@ -43,7 +43,7 @@ func (f *registryFlags) config() (c node.RegistryConfig, err error) {
 
 func registryCommand() *cobra.Command {
 	cmd := &cobra.Command{Use: "registry", Short: "The registry's quorum: members, leader, backup"}
-	cmd.AddCommand(registryRunCommand(), registryStatusCommand(), registryJoinCommand(), registryRemoveCommand(), registryTransferCommand(), registryBackupCommand(), registryRestoreCommand())
+	cmd.AddCommand(registryRunCommand(), registryStatusCommand(), registryJoinCommand(), registryRemoveCommand(), registryTransferCommand(), registryWatchCommand(), registryBackupCommand(), registryRestoreCommand())
 	return cmd
 }
 

@@ -53,7 +53,7 @@ func (f *instanceFlags) add(c *cobra.Command) {
 	f.set = c.Flags()
 	f.set.StringVar(&f.description, "description", "", "for people")
 	f.set.StringVar(&f.validation.URL, "validation-url", "", "where the tenant validates sessions; empty: nowhere")
-	f.set.DurationVar(&f.timeout, "validation-timeout", 0, "how long it may take, at most 3s; 0s: the most")
+	f.set.DurationVar(&f.timeout, "validation-timeout", registry.MaxValidateMillis*time.Millisecond, "how long it may take, and at most")
 	f.set.BoolVar(&f.validation.AllowPrivate, "validation-private", false, "its address may be private, and plain http")
 	f.set.StringVar(&f.jwt, "jwt", "", "a JSON file that says how users' tokens are verified, as the admin API has it; it may hold a secret")
 }

@@ -254,7 +254,7 @@ func FuzzAck(f *testing.F) {
 }
 
 func FuzzPresence(f *testing.F) {
-	f.Add((&Presence{"e", 1, "s", "i", "u", "user", "d", "iOS", "1.0", []string{"A", "B"}, true, true, 2, 3}).Append(nil))
+	f.Add((&Presence{"e", 1, "s", "i", "u", "user", "d", "iOS", "1.0", []string{"A", "B"}, true, true, 2, 3, "u", "sse"}).Append(nil))
 	f.Fuzz(func(t *testing.T, b []byte) { roundTrip(t, new(Presence), new(Presence), b) })
 }
 

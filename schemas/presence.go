@@ -27,6 +27,8 @@ type Presence struct {
 	Gone        bool     // the session ended
 	Time        int64    // epoch ms at the edge
 	LeaseMillis int64    // leases: how long it stays fresh
+	UserID      string   // who is logged in at the session, or empty
+	Transport   string   // how the session is connected, for status pages
 }
 
 // Lease reports that the record is an edge's lease.
@@ -60,7 +62,9 @@ func (p *Presence) Append(b []byte) []byte {
 	b = appendBool(b, 11, p.Verified)
 	b = appendBool(b, 12, p.Gone)
 	b = appendInt(b, 13, p.Time)
-	return appendInt(b, 14, p.LeaseMillis)
+	b = appendInt(b, 14, p.LeaseMillis)
+	b = appendString(b, 15, p.UserID)
+	return appendString(b, 16, p.Transport)
 }
 
 // Decode reads the record's value. Strings alias b.
@@ -110,6 +114,10 @@ func (p *Presence) set(f field) error {
 		return f.int("time", &p.Time)
 	case 14:
 		return f.int("lease_millis", &p.LeaseMillis)
+	case 15:
+		return f.text("user_id", &p.UserID)
+	case 16:
+		return f.text("transport", &p.Transport)
 	}
 	return nil
 }

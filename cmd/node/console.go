@@ -100,6 +100,7 @@ func (s stats) Target(_ context.Context, instanceID, dimension, name string, lim
 
 func sessionOf(s *edge.SessionStatus) console.TargetSession {
 	return console.TargetSession{
+		Edge:    s.EdgeID,
 		Session: s.Session, Transport: s.Transport, DeviceID: s.DeviceID, UserID: s.UserID, OS: s.OS, AppVersion: s.AppVersion,
 		Foreground: s.Foreground, Verified: s.Verified, Blocked: s.Blocked,
 	}

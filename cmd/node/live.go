@@ -85,8 +85,8 @@ func (l *live) Live(context.Context) (*console.Snapshot, error) {
 func (l *live) status(now time.Time) *console.Snapshot {
 	n := l.node.Status()
 	s := &console.Snapshot{
-		Time: now.UnixMilli(), Ready: n.Ready, Waiting: n.Waiting, Rates: map[string]float64{}, Latency: map[string]console.Latency{},
-		Partitions: make([]console.PartitionLive, len(n.Partitions)),
+		Time: now.UnixMilli(), Node: l.node.cfg.Registry.ID, Ready: n.Ready, Waiting: n.Waiting, Rates: map[string]float64{}, Latency: map[string]console.Latency{},
+		Partitions: make([]console.PartitionLive, len(n.Partitions)), Others: []console.OtherNode{},
 	}
 	views := make(map[int32]*console.PartitionLive)
 	for i := range n.Partitions {
@@ -113,6 +113,9 @@ func (l *live) status(now time.Time) *console.Snapshot {
 		for _, p := range r.Peers {
 			if p.Reachable {
 				s.Quorum.Reachable++
+			}
+			if p.ID != s.Node {
+				s.Others = append(s.Others, console.OtherNode{Node: p.ID, Admin: p.Admin})
 			}
 		}
 	}

@@ -10,10 +10,9 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/tidemarkio/tidemark/connectors/console"
-	"github.com/tidemarkio/tidemark/processor/runtime"
 	"github.com/tidemarkio/tidemark/schemas"
 	"github.com/tidemarkio/tidemark/schemas/chain"
-	"github.com/tidemarkio/tidemark/state"
+	"github.com/tidemarkio/tidemark/state/view"
 )
 
 // Limits of one tail.
@@ -28,23 +27,25 @@ const (
 // tail follows the oplog for operators, with a consumer of its own.
 type tail struct{ n *Node }
 
-// Follow begins where this node's sync tasks stand, since the reader's rule
-// needs an accepted entry to go on from.
+// Follow begins where the views of this node's edge stand, since the reader's
+// rule needs an accepted entry to go on from. Every edge has a view of every
+// partition, whoever decides it.
 func (t tail) Follow(ctx context.Context, q console.TailQuery, emit func(*console.TailEntry) error) error {
 	if !t.n.running.Load() {
 		return errStarting
 	}
 	topic := t.n.topo.Oplog.Name
+	if q.Partition >= t.n.topo.Partitions {
+		return fmt.Errorf("follow oplog: there is no partition %d: they are 0 to %d", q.Partition, t.n.topo.Partitions-1)
+	}
 	readers, offsets := make(map[int32]*tailReader), make(map[int32]kgo.Offset)
-	for _, s := range t.n.tasks.Status() {
-		if q.Partition >= 0 && q.Partition != s.Partition {
+	for p := range t.n.topo.Partitions {
+		if q.Partition >= 0 && q.Partition != p {
 			continue
 		}
-		readers[s.Partition] = newTailReader(&s, q)
-		offsets[s.Partition] = kgo.NewOffset().At(max(0, s.Position.OplogOffset+1-int64(tailSpare*q.Last)))
-	}
-	if len(readers) == 0 {
-		return fmt.Errorf("follow oplog: partition %d is not run at this node", q.Partition)
+		at := t.n.edge.Position(p)
+		readers[p] = newTailReader(at, q)
+		offsets[p] = kgo.NewOffset().At(max(0, at.Oplog-int64(tailSpare*q.Last)))
 	}
 	cl, err := kgo.NewClient(append([]kgo.Opt{
 		kgo.ClientID("tidemark-tail"), kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{topic: offsets}),
@@ -98,20 +99,22 @@ func pollTail(ctx context.Context, cl *kgo.Client, readers map[int32]*tailReader
 // for the newest few entries, and then on by the reader's rule.
 type tailReader struct {
 	q      console.TailQuery
-	at     state.Position
+	at     view.Position
 	before []*kgo.Record // up to at, not looked at yet
 	past   bool          // history has been given
 	rule   *chain.Reader
 }
 
-func newTailReader(s *runtime.Status, q console.TailQuery) *tailReader {
-	at := s.Position
-	return &tailReader{q: q, at: at, rule: chain.Resume(at.Entry, at.Chain, at.Entry)}
+func newTailReader(at view.Position, q console.TailQuery) *tailReader {
+	if at.Trusting { // the log's beginning has expired, and nothing came since
+		return &tailReader{q: q, at: at, rule: chain.Trust()}
+	}
+	return &tailReader{q: q, at: at, rule: chain.Resume(at.Entry, at.Chain, at.Covered)}
 }
 
 // read takes the next record and gives the entries that may be shown now.
 func (t *tailReader) read(rec *kgo.Record) ([]*console.TailEntry, error) {
-	if rec.Offset <= t.at.OplogOffset {
+	if rec.Offset < t.at.Oplog {
 		t.before = append(t.before, rec) // at most tailSpare * Last
 		return nil, nil
 	}

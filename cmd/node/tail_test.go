@@ -7,14 +7,13 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/tidemarkio/tidemark/connectors/console"
-	"github.com/tidemarkio/tidemark/processor/runtime"
 	"github.com/tidemarkio/tidemark/schemas"
 	"github.com/tidemarkio/tidemark/schemas/chain"
-	"github.com/tidemarkio/tidemark/state"
+	"github.com/tidemarkio/tidemark/state/view"
 )
 
 // oplogOf makes the records of n entries, and the state after each.
-func oplogOf(n int) (records [][]byte, after []state.Position) {
+func oplogOf(n int) (records [][]byte, after []view.Position) {
 	var prev chain.Value
 	at := chain.None
 	for i := range n {
@@ -23,7 +22,7 @@ func oplogOf(n int) (records [][]byte, after []state.Position) {
 		prev = chain.Next(prev, append(make([]byte, schemas.ChainLen), canonical...))
 		at = e.RequestOffset
 		records = append(records, schemas.AppendChain(canonical, prev))
-		after = append(after, state.Position{Request: at, Entry: at, Chain: prev})
+		after = append(after, view.Position{Entry: at, Chain: prev, Covered: at})
 	}
 	return records, after
 }
@@ -47,16 +46,16 @@ func TestTailReader(t *testing.T) {
 		"of another":       {5, console.TailQuery{InstanceID: "other"}, ""},
 		"of another token": {5, console.TailQuery{LinkToken: "u"}, ""},
 	} {
-		at := state.Start()
+		at := view.Position{Entry: chain.None, Covered: chain.None}
 		if tt.open >= 0 {
 			var e schemas.Entry
 			if err := e.Decode(log[tt.open]); err != nil {
 				t.Fatal(err)
 			}
 			at = after[e.OplogID-1]
-			at.OplogOffset = tt.open
+			at.Oplog = tt.open + 1
 		}
-		r := newTailReader(&runtime.Status{Position: at}, tt.q)
+		r := newTailReader(at, tt.q)
 		got := ""
 		for i, value := range log {
 			found, err := r.read(&kgo.Record{Offset: int64(i), Value: value})
@@ -75,7 +74,7 @@ func TestTailReader(t *testing.T) {
 		}
 	}
 	other := schemas.Entry{InstanceID: "i", BizType: "B0", LinkToken: "t", ThirdMsgID: "x", OplogID: 1, RequestOffset: 5, PrevOffset: chain.None}
-	r := newTailReader(&runtime.Status{Position: state.Start()}, console.TailQuery{})
+	r := newTailReader(view.Position{Entry: chain.None, Covered: chain.None}, console.TailQuery{})
 	if _, err := r.read(&kgo.Record{Value: schemas.AppendChain(other.AppendCanonical(nil), chain.Value{1})}); err == nil {
 		t.Error("a log that contradicts itself was shown")
 	}

@@ -16,6 +16,7 @@ import (
 const arrows = `
 schemas:
 schemas/chain:                schemas
+schemas/roster:               schemas
 topology:
 topology/registry:            schemas
 topology/registry/configfile: schemas topology/registry
@@ -24,12 +25,12 @@ state:                        schemas topology
 state/view:                   schemas schemas/chain state topology
 processor/oplog:              schemas schemas/chain
 processor:                    processor/oplog schemas schemas/chain state topology topology/registry
-processor/runtime:            processor processor/oplog schemas schemas/chain state topology
+processor/runtime:            processor processor/oplog schemas schemas/chain schemas/roster state topology
 connectors/client:
 connectors/console:           schemas topology/registry topology/registry/configfile
 connectors/control:           schemas topology topology/registry
 connectors/edge/session:      schemas
-connectors/edge:              connectors/edge/session schemas state state/view topology topology/registry
+connectors/edge:              connectors/edge/session schemas schemas/roster state state/view topology topology/registry
 connectors/ingress:           schemas topology topology/registry
 connectors/tenant:            schemas topology/registry
 connectors/tenant/mock:
@@ -47,7 +48,7 @@ cmd/node/embedded/internal/anyreq:
 cmd/node/embedded:            cmd/node/embedded/guard topology
 cmd/node/flights:             schemas
 cmd/node/demo:                cmd/node/flights connectors/client schemas schemas/chain topology
-cmd/node:                     cmd/node/embedded connectors/console connectors/control connectors/edge connectors/ingress connectors/tenant processor/runtime schemas schemas/chain state topology topology/registry topology/registry/configfile topology/registry/quorum
+cmd/node:                     cmd/node/embedded connectors/console connectors/control connectors/edge connectors/ingress connectors/tenant processor/runtime schemas schemas/chain state state/view topology topology/registry topology/registry/configfile topology/registry/quorum
 cmd/tidemark:                 cmd/node cmd/node/demo cmd/node/flights cmd/sim connectors/client connectors/console connectors/tenant connectors/tenant/mock processor/runtime schemas state topology topology/registry topology/registry/configfile
 `
 
@@ -69,7 +70,7 @@ var spawners = map[string]string{
 }
 
 // pure packages get time, chance and the world as arguments.
-var pure = []string{"schemas", "schemas/chain", "topology", "topology/registry", "topology/registry/configfile", "processor", "processor/oplog", "connectors/edge/session"}
+var pure = []string{"schemas", "schemas/chain", "schemas/roster", "topology", "topology/registry", "topology/registry/configfile", "processor", "processor/oplog", "connectors/edge/session"}
 
 // impure are the imports that a pure package does without, and timeFuncs what
 // it does not call.

@@ -48,7 +48,7 @@ func (p *pageParts) Target(_ context.Context, instanceID, dimension, name string
 
 func (p *pageParts) Live(context.Context) (*Snapshot, error) {
 	return &Snapshot{
-		Ready: true, Rates: map[string]float64{"calls": 120, "decided": 118.5, "delivered": 97, "acknowledged": 96},
+		Ready: true, Node: "n1", Others: []OtherNode{{"n2", "http://10.0.0.2:8081"}, {"n3", ""}}, Rates: map[string]float64{"calls": 120, "decided": 118.5, "delivered": 97, "acknowledged": 96},
 		Latency: map[string]Latency{"call": {0.002, 0.009, 0.021, 1200}, "delivery": {0.004, 0.015, 0.04, 1100}, "ack": {0.005, 0.02, 0.05, 1090}}, Connections: 42,
 		Partitions: []PartitionLive{{Partition: 0, State: "running", Lag: 3}, {Partition: 1, State: "parked", Lag: 9, Reason: "<b>positions are missing</b>"}},
 		Parked:     1, Quorum: QuorumLive{State: "leader", Leader: "n1", Ready: true, Members: 3, Reachable: 3, Revision: 7},
@@ -168,7 +168,7 @@ func TestEveryPage(t *testing.T) {
 func TestOverviewPage(t *testing.T) {
 	d, _, _ := pageDesk(t)
 	page := d.call("GET", "/", "").Body.String()
-	for _, want := range []string{">Calls<", ">Decided<", ">Delivered<", ">Acknowledged<", ">Acknowledgement<", `data-rate="decided">118.5<`, ">21.0<", ">3/3<", ">parked<"} {
+	for _, want := range []string{">Calls<", ">Decided<", ">Delivered<", ">Acknowledged<", ">Acknowledgement<", `data-rate="decided">118.5<`, ">21.0<", ">3/3<", ">parked<", `<b>n1</b>`, `<a href="http://10.0.0.2:8081">n2</a> n3</p>`} {
 		if !strings.Contains(page, want) {
 			t.Errorf("no %s in %s", want, mainOf(page))
 		}

@@ -7,8 +7,8 @@ import (
 )
 
 // Stats answers what is known of one target. The node fills it from the view
-// of the partition's owner, so that an answer costs the same whatever the
-// number of targets.
+// of its edge and what other edges say of their sessions, so that any node
+// answers for all, and an answer costs the same whatever the number of targets.
 type Stats interface {
 	// Target says how a user or device stands, with its newest pushes, at most
 	// limit. Somebody who was never heard of is a Target that is not Known.
@@ -42,6 +42,7 @@ type TargetConfig struct {
 
 // TargetSession is a live connection of a target.
 type TargetSession struct {
+	Edge       string `json:"edge"` // the node that it is at
 	Session    string `json:"session"`
 	Transport  string `json:"transport"`
 	DeviceID   string `json:"deviceId"`
@@ -123,6 +124,7 @@ type Live interface {
 // Snapshot is how a node is at one moment.
 type Snapshot struct {
 	Time    int64  `json:"time"` // epoch ms
+	Node    string `json:"node"` // whose figures these are
 	Ready   bool   `json:"ready"`
 	Waiting string `json:"waiting,omitempty"` // for what, when it is not ready
 
@@ -132,6 +134,13 @@ type Snapshot struct {
 	Partitions  []PartitionLive    `json:"partitions"`
 	Parked      int                `json:"parked"` // tasks and views that wait for an operator
 	Quorum      QuorumLive         `json:"quorum"`
+	Others      []OtherNode        `json:"others"` // members of the registry beside this node
+}
+
+// OtherNode is where else figures are.
+type OtherNode struct {
+	Node  string `json:"node"`
+	Admin string `json:"admin,omitempty"` // its operators' door; empty: not known
 }
 
 // Latency is a distribution, in seconds.

@@ -14,14 +14,16 @@
 // the native protocol of schemas/session.proto over WebSocket (GET /sync/ws)
 // or TCP. Behind all of them is one session.Session. Acknowledged sync points
 // go to the acks topic and are answered when that has them; who is online goes
-// to the presence topic.
+// to the presence topic, from which every edge also knows who is online at the
+// others: the data query answers for all, and a session in the background is
+// seen only where it is.
 //
 // # Goroutines
 //
-// Run owns all: one reads the topics, a few flush (one per processor), one
-// turns the timing wheel, one writes leases and sweeps; and per connection one
-// that waits for bytes from the client, without a buffer. Run returns when all
-// have ended.
+// Run owns all: one reads the topics, one reads who is online at other edges, a
+// few flush (one per processor), one turns the timing wheel, one writes leases
+// and sweeps; and per connection one that waits for bytes from the client,
+// without a buffer. Run returns when all have ended.
 //
 // # How a push travels
 //

@@ -85,7 +85,7 @@ func (w *presence) write(c *client, t target, gone bool) bool {
 	id := c.session.Identity()
 	return w.produce(p.n, &schemas.Presence{
 		EdgeID: w.s.cfg.EdgeID, Epoch: w.epoch, Session: c.name, InstanceID: id.InstanceID, Target: t.name, Dimension: t.dimension,
-		DeviceID: id.DeviceID, OS: id.OS, AppVersion: id.AppVersion, Biz: c.session.Businesses(),
+		DeviceID: id.DeviceID, UserID: id.UserID, Transport: c.wire.name(), OS: id.OS, AppVersion: id.AppVersion, Biz: c.session.Businesses(),
 		Verified: c.session.Verified(), Gone: gone, Time: now,
 	})
 }

@@ -35,6 +35,7 @@ type Server struct {
 	users      users
 	acks       acks
 	presence   *presence
+	elsewhere  *elsewhere
 	flushers   []*flusher
 	wheel      *wheel
 
@@ -66,6 +67,7 @@ func New(cfg Config) (*Server, error) {
 	s.traces = newTraces(cfg.Trace)
 	s.acks = acks{s}
 	s.presence = newPresence(s, cfg.Topology.Partitions)
+	s.elsewhere = newElsewhere(s)
 	s.wheel = newWheel(s)
 	s.notReady("it has not started")
 	s.current.Store(cfg.Settings())
@@ -136,6 +138,7 @@ func (s *Server) Run(ctx context.Context) error {
 	g.Go(func() error { s.watchSettings(gctx); return nil })
 	g.Go(func() error { s.wheel.run(gctx); return nil })
 	g.Go(func() error { s.housekeep(gctx); return nil })
+	g.Go(func() error { return s.elsewhere.run(gctx) })
 	// Clients still get their last words when the others have stopped.
 	flushing, stopFlushing := context.WithCancel(context.Background())
 	var flushers sync.WaitGroup

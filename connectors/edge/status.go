@@ -49,8 +49,15 @@ func (s *Server) Partitions() []PartitionStatus {
 	return all
 }
 
-// SessionStatus is one live session.
+// Position is where the view of a partition stands.
+func (s *Server) Position(partition int32) view.Position {
+	return s.partitions[partition].view.Position()
+}
+
+// SessionStatus is one live session. Of one at another edge, what presence does
+// not tell is left out: Blocked, Unacked and Biz.
 type SessionStatus struct {
+	EdgeID     string
 	Session    string
 	Transport  string
 	DeviceID   string
@@ -80,9 +87,9 @@ type TargetStatus struct {
 	InstanceID string
 	Dimension  string // schemas.TargetUser or TargetDevice
 	Target     string
-	Connected  bool
-	Sessions   []SessionStatus
-	Devices    []view.Device // that a user was online with
+	Connected  bool            // here, or reachable at another edge
+	Sessions   []SessionStatus // those here come first
+	Devices    []view.Device   // that a user was online with
 	Businesses []BusinessStatus
 	Pushes     int64 // over all businesses of the dimension
 	Arrivals   int64
@@ -92,7 +99,7 @@ type TargetStatus struct {
 // no businesses; that is no error.
 func (s *Server) Target(instanceID, dimension, target string) (*TargetStatus, error) {
 	t := &TargetStatus{InstanceID: instanceID, Dimension: dimension, Target: target}
-	t.Sessions = s.sessionsOf(instanceID, dimension, target)
+	t.Sessions = append(s.sessionsOf(instanceID, dimension, target), s.elsewhere.sessionsOf(instanceID, dimension, target)...)
 	t.Connected = len(t.Sessions) > 0
 	v := s.partitionOf(target).view
 	if dimension == schemas.TargetUser {
@@ -178,7 +185,7 @@ func (c *client) status() (SessionStatus, bool) {
 	defer c.mu.Unlock()
 	id := c.session.Identity()
 	return SessionStatus{
-		Session: c.name, Transport: c.wire.name(), DeviceID: id.DeviceID, UserID: id.UserID, OS: id.OS, AppVersion: id.AppVersion,
+		EdgeID: c.s.cfg.EdgeID, Session: c.name, Transport: c.wire.name(), DeviceID: id.DeviceID, UserID: id.UserID, OS: id.OS, AppVersion: id.AppVersion,
 		Foreground: c.session.Foreground(), Verified: c.session.Verified(), Blocked: c.session.Blocked(),
 		Unacked: c.session.Unacked(), Biz: c.session.Standings(),
 	}, !c.closed

@@ -56,6 +56,7 @@ type Interest struct {
 	BizType string
 	Point   int64
 	Known   bool
+	Rewind  int64 // as in AckTo: a point from before a rewind does not count
 }
 
 // Welcome answers a hello that was accepted.
@@ -87,6 +88,7 @@ type Span struct {
 	From    int64
 	To      int64
 	Ops     []Op
+	Rewind  int64 // number of the last rewind of the sync point; 0: there was none
 }
 
 // Op is one entry as clients see it: text in Payload, or raw bytes in Binary.
@@ -104,6 +106,7 @@ type Acks struct{ Acks []AckTo }
 type AckTo struct {
 	BizType string
 	To      int64
+	Rewind  int64 // largest number of a rewind that the client was shown; 1: none yet, 0: it does not tell
 }
 
 // Ping keeps a session alive and may carry acks.

@@ -172,6 +172,8 @@ func setInterest(x field, num protowire.Number, to *[]Interest) error {
 			return x.int("point", &i.Point)
 		case 3:
 			return x.bool("known", &i.Known)
+		case 4:
+			return x.int("rewind", &i.Rewind)
 		}
 		return nil
 	})
@@ -253,6 +255,8 @@ func (s *Span) set(x field) error {
 		err := eachField(x.data, o.set)
 		s.Ops = append(s.Ops, o)
 		return err
+	case 5:
+		return x.int("rewind", &s.Rewind)
 	}
 	return nil
 }
@@ -289,6 +293,8 @@ func setAck(x field, num protowire.Number, to *[]AckTo) error {
 			return x.text("biz_type", &a.BizType)
 		case 2:
 			return x.int("to", &a.To)
+		case 3:
+			return x.int("rewind", &a.Rewind)
 		}
 		return nil
 	})

@@ -111,7 +111,8 @@ func appendInterests(b []byte, num protowire.Number, all []Interest) []byte {
 func (i *Interest) append(b []byte) []byte {
 	b = appendString(b, 1, i.BizType)
 	b = appendInt(b, 2, i.Point)
-	return appendBool(b, 3, i.Known)
+	b = appendBool(b, 3, i.Known)
+	return appendInt(b, 4, i.Rewind)
 }
 
 func (w *Welcome) append(b []byte) []byte {
@@ -153,7 +154,7 @@ func (s *Span) append(b []byte) []byte {
 		o := &s.Ops[i]
 		b = appendOp(b, o.ID, o.ThirdMsgID, o.Payload, o.Binary)
 	}
-	return b
+	return appendInt(b, 5, s.Rewind)
 }
 
 // AppendOp appends an entry as an op field of a span, tag and length included.
@@ -177,6 +178,7 @@ type EncodedSpan struct {
 	BizType  string
 	From, To int64
 	Ops      [][]byte
+	Rewind   int64
 }
 
 // AppendSpans appends a batch frame made of encoded spans.
@@ -196,7 +198,7 @@ func (s *EncodedSpan) append(b []byte) []byte {
 	for _, op := range s.Ops {
 		b = append(b, op...)
 	}
-	return b
+	return appendInt(b, 5, s.Rewind)
 }
 
 func (a *Acks) append(b []byte) []byte { return appendAcks(b, 1, a.Acks) }
@@ -210,7 +212,8 @@ func appendAcks(b []byte, num protowire.Number, all []AckTo) []byte {
 
 func (a *AckTo) append(b []byte) []byte {
 	b = appendString(b, 1, a.BizType)
-	return appendInt(b, 2, a.To)
+	b = appendInt(b, 2, a.To)
+	return appendInt(b, 3, a.Rewind)
 }
 
 func (p *Ping) append(b []byte) []byte {

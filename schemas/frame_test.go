@@ -21,20 +21,20 @@ var frames = []struct {
 	frame Frame
 	text  string
 }{
-	{Frame{Hello: &Hello{1, "demo_APP1", "ck", "d1", "cred", "u1", "s1", "iOS", "8.6.0", []Interest{{"A", 3, true}, {"B", 0, true}, {BizType: "C"}}, 256, 1 << 18, true}},
+	{Frame{Hello: &Hello{1, "demo_APP1", "ck", "d1", "cred", "u1", "s1", "iOS", "8.6.0", []Interest{{"A", 3, true, 1}, {"B", 0, true, 9}, {BizType: "C"}}, 256, 1 << 18, true}},
 		`hello{version:1 instance_id:"demo_APP1" client_key:"ck" device_id:"d1" device_credential:"cred" user_id:"u1" session_id:"s1" os:"iOS" app_version:"8.6.0"
-		 biz{biz_type:"A" point:3 known:true} biz{biz_type:"B" known:true} biz{biz_type:"C"} window_entries:256 window_bytes:262144 background:true}`},
+		 biz{biz_type:"A" point:3 known:true rewind:1} biz{biz_type:"B" known:true rewind:9} biz{biz_type:"C"} window_entries:256 window_bytes:262144 background:true}`},
 	{Frame{Welcome: &Welcome{"e.1", 30000, 256, 1 << 18, 17, "cred", []Standing{{"A", 3, 9, false}, {"Z", 0, 0, true}}}},
 		`welcome{session:"e.1" heartbeat_millis:30000 window_entries:256 window_bytes:262144 time:17 device_credential:"cred" biz{biz_type:"A" from:3 head:9} biz{biz_type:"Z" unknown:true}}`},
-	{Frame{Batch: &Batch{[]Span{{"A", 3, 7, []Op{{4, "m4", "text", nil}, {7, "m7", "", []byte{1, 2}}}}, {"B", 0, 2, nil}}}},
-		`batch{span{biz_type:"A" from:3 to:7 op{id:4 third_msg_id:"m4" pl:"text"} op{id:7 third_msg_id:"m7" bin:"\x01\x02"}} span{biz_type:"B" to:2}}`},
-	{Frame{Acks: &Acks{[]AckTo{{"A", 7}}}}, `ack{ack{biz_type:"A" to:7}}`},
-	{Frame{Ping: &Ping{[]AckTo{{"A", 7}}, 5}}, `ping{ack{biz_type:"A" to:7} time:5}`},
+	{Frame{Batch: &Batch{[]Span{{"A", 3, 7, []Op{{4, "m4", "text", nil}, {7, "m7", "", []byte{1, 2}}}, 0}, {"B", 0, 2, nil, 1700000000000}}}},
+		`batch{span{biz_type:"A" from:3 to:7 op{id:4 third_msg_id:"m4" pl:"text"} op{id:7 third_msg_id:"m7" bin:"\x01\x02"}} span{biz_type:"B" to:2 rewind:1700000000000}}`},
+	{Frame{Acks: &Acks{[]AckTo{{"A", 7, 1}}}}, `ack{ack{biz_type:"A" to:7 rewind:1}}`},
+	{Frame{Ping: &Ping{[]AckTo{{"A", 7, 0}}, 5}}, `ping{ack{biz_type:"A" to:7} time:5}`},
 	{Frame{Pong: &Pong{5, []Standing{{"A", 7, 9, false}}}}, `pong{time:5 biz{biz_type:"A" from:7 head:9}}`},
 	{Frame{Close: &Close{CloseReplaced, "why", 100}}, `close{code:4300 reason:"why" retry_after_millis:100}`},
-	{Frame{Register: &Register{[]Interest{{"A", -1, true}}}}, `register{biz{biz_type:"A" point:-1 known:true}}`},
+	{Frame{Register: &Register{[]Interest{{"A", -1, true, 0}}}}, `register{biz{biz_type:"A" point:-1 known:true}}`},
 	{Frame{Unregister: &Unregister{[]string{"A", "B"}}}, `unregister{biz_type:"A" biz_type:"B"}`},
-	{Frame{Bind: &Bind{"u", "s", []Interest{{"A", 1, true}}}}, `bind{user_id:"u" session_id:"s" biz{biz_type:"A" point:1 known:true}}`},
+	{Frame{Bind: &Bind{"u", "s", []Interest{{"A", 1, true, 0}}}}, `bind{user_id:"u" session_id:"s" biz{biz_type:"A" point:1 known:true}}`},
 	{Frame{Unbind: &Unbind{}}, `unbind{}`},
 	{Frame{Foreground: &Foreground{}}, `foreground{}`},
 	{Frame{Background: &Background{}}, `background{}`},
@@ -91,8 +91,8 @@ func TestFramesFollowTheProtoFile(t *testing.T) {
 func TestEncodedSpansAreABatch(t *testing.T) {
 	e4 := Entry{OplogID: 4, ThirdMsgID: "m4", Payload: "text"}
 	e7 := Entry{OplogID: 7, ThirdMsgID: "m7", Binary: []byte{1, 2}}
-	got := AppendSpans(nil, []EncodedSpan{{"A", 3, 7, [][]byte{AppendOp(nil, &e4), AppendOp(nil, &e7)}}})
-	want := (&Frame{Batch: &Batch{[]Span{{"A", 3, 7, []Op{{4, "m4", "text", nil}, {7, "m7", "", []byte{1, 2}}}}}}}).Append(nil)
+	got := AppendSpans(nil, []EncodedSpan{{"A", 3, 7, [][]byte{AppendOp(nil, &e4), AppendOp(nil, &e7)}, 5}})
+	want := (&Frame{Batch: &Batch{[]Span{{"A", 3, 7, []Op{{4, "m4", "text", nil}, {7, "m7", "", []byte{1, 2}}}, 5}}}}).Append(nil)
 	if !bytes.Equal(got, want) {
 		t.Errorf("got  %x\nwant %x", got, want)
 	}

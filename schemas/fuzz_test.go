@@ -249,7 +249,7 @@ func FuzzCheckpoint(f *testing.F) {
 }
 
 func FuzzAck(f *testing.F) {
-	f.Add((&Ack{"i", "A", "u", "d", 1, 2, 3}).Append(nil))
+	f.Add((&Ack{"i", "A", "u", "d", 1, 2, 3, 4, true}).Append(nil))
 	f.Fuzz(func(t *testing.T, b []byte) { roundTrip(t, new(Ack), new(Ack), b) })
 }
 

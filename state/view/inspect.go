@@ -70,11 +70,14 @@ func describe(key, value []byte, f *Filter) (string, error) {
 		return fmt.Sprintf("%s  %s: %d", map[byte]string{kindHead: "head ", kindAcked: "acked"}[key[0]], at, id), nil
 	case kindPoint:
 		device, _, err := cut(rest)
-		to, when, perr := readPoint(value)
+		p, when, perr := readPoint(value)
 		if err == nil {
 			err = perr
 		}
-		return fmt.Sprintf("point  %s device %q: %d at %s", at, device, to, stamp(when)), err
+		return fmt.Sprintf("point  %s device %q: %d at %s%s", at, device, p.To, stamp(when), rewound(p)), err
+	case kindTaken:
+		p, when, err := readPoint(value)
+		return fmt.Sprintf("taken  %s: %d at %s%s", at, p.To, stamp(when), rewound(p)), err
 	case kindStats:
 		if len(rest) != 4 {
 			return "", fmt.Errorf("key %x: %w", key, errKey)
@@ -85,6 +88,13 @@ func describe(key, value []byte, f *Filter) (string, error) {
 		return fmt.Sprintf("counts %s hour %s: %d pushes, %d arrivals", at, stamp(hour), c.Pushes, c.Arrivals), err
 	}
 	return "", fmt.Errorf("key %x: %w", key, errKey)
+}
+
+func rewound(p SyncPoint) string {
+	if p.Rewind == 0 {
+		return ""
+	}
+	return fmt.Sprintf(", behind rewind %d", p.Rewind)
 }
 
 func describeMeta(key, value []byte, f *Filter) string {

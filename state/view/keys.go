@@ -16,6 +16,7 @@ const (
 	kindHead   = 'h'
 	kindPoint  = 'p'
 	kindStats  = 's'
+	kindTaken  = 't'
 )
 
 var errKey = errors.New("not a key of this layout")

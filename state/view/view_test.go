@@ -113,14 +113,15 @@ func ids(t testing.TB, v *View, l Log) []int64 {
 type twin struct {
 	entries map[Log][]schemas.Entry // persistent ones
 	heads   map[Log]int64
-	points  map[Log]map[string]int64
+	points  map[Log]map[string]SyncPoint
+	taken   map[Log]SyncPoint
 	acked   map[Log]int64
 	counts  map[Log]map[int64]Counts
 	claims  map[[2]string]int64 // by instance and device
 }
 
 func (w *twin) clone() *twin {
-	c := &twin{map[Log][]schemas.Entry{}, maps.Clone(w.heads), map[Log]map[string]int64{}, maps.Clone(w.acked), map[Log]map[int64]Counts{}, maps.Clone(w.claims)}
+	c := &twin{map[Log][]schemas.Entry{}, maps.Clone(w.heads), map[Log]map[string]SyncPoint{}, maps.Clone(w.taken), maps.Clone(w.acked), map[Log]map[int64]Counts{}, maps.Clone(w.claims)}
 	for l, e := range w.entries {
 		c.entries[l] = slices.Clone(e)
 	}
@@ -159,17 +160,46 @@ func (w *twin) ack(a schemas.Ack) {
 	}
 	l := Log{a.InstanceID, a.Target, a.BizType}
 	if w.points[l] == nil {
-		w.points[l] = map[string]int64{}
+		w.points[l] = map[string]SyncPoint{}
+	}
+	if a.Back {
+		w.back(l, a)
+		return
+	}
+	if taken, ok := w.taken[l]; ok && a.Rewind >= taken.Rewind && a.To > taken.To {
+		w.taken[l] = SyncPoint{a.To, a.Rewind}
 	}
 	if a.To > w.acked[l] {
 		n := a.Entries
-		if w.points[l][a.DeviceID] < w.acked[l] {
+		if w.points[l][a.DeviceID].To < w.acked[l] {
 			n = min(n, a.To-w.acked[l])
 		}
 		w.count(l, a.Time, Counts{Arrivals: n})
 		w.acked[l] = a.To
 	}
-	w.points[l][a.DeviceID] = a.To
+	if a.Rewind >= w.points[l][a.DeviceID].Rewind {
+		w.points[l][a.DeviceID] = SyncPoint{a.To, a.Rewind}
+	}
+}
+
+// back rewinds a device, or the target.
+func (w *twin) back(l Log, a schemas.Ack) {
+	move := func(at SyncPoint, known bool) SyncPoint {
+		if !known {
+			return SyncPoint{a.To, max(a.Rewind, 1)}
+		}
+		return SyncPoint{min(a.To, at.To), max(a.Rewind, at.Rewind+1)}
+	}
+	if a.DeviceID != "" {
+		at, known := w.points[l][a.DeviceID]
+		w.points[l][a.DeviceID] = move(at, known)
+		return
+	}
+	at, known := w.taken[l]
+	if !known && w.acked[l] > 0 {
+		at, known = SyncPoint{To: w.acked[l]}, true
+	}
+	w.taken[l] = move(at, known)
 }
 
 // compare holds a view against the twin at a time.
@@ -237,10 +267,17 @@ func (w *twin) comparePoints(v *View, l Log) error {
 		return fmt.Errorf("%v: points %+v, %v, twin %v", l, points, err, w.points[l])
 	}
 	for _, p := range points {
-		to, ok, err := v.Point(l, p.DeviceID)
-		if err != nil || !ok || to != p.To || to != w.points[l][p.DeviceID] {
-			return fmt.Errorf("%v: device %s at %d, listed %d, %v, twin %d", l, p.DeviceID, to, p.To, err, w.points[l][p.DeviceID])
+		at, ok, err := v.SyncPoint(l, p.DeviceID)
+		if err != nil || !ok || at != p.SyncPoint || at != w.points[l][p.DeviceID] {
+			return fmt.Errorf("%v: device %s at %d, listed %d, %v, twin %d", l, p.DeviceID, at, p.SyncPoint, err, w.points[l][p.DeviceID])
 		}
+	}
+	want, ok := w.taken[l]
+	if !ok {
+		want = SyncPoint{To: w.acked[l]}
+	}
+	if taken, err := v.Taken(l); err != nil || taken != want {
+		return fmt.Errorf("%v: taken up to %d, %v, twin %d", l, taken, err, want)
 	}
 	return nil
 }
@@ -268,7 +305,7 @@ func crashRun(t *testing.T, s *state.Shared, seed uint64) {
 	v := open(t, cfg)
 	log, acks := newOplog(), []Record{}
 	now := int64(1_700_000_000_000)
-	w := &twin{map[Log][]schemas.Entry{}, map[Log]int64{}, map[Log]map[string]int64{}, map[Log]int64{}, map[Log]map[int64]Counts{}, map[[2]string]int64{}}
+	w := &twin{map[Log][]schemas.Entry{}, map[Log]int64{}, map[Log]map[string]SyncPoint{}, map[Log]SyncPoint{}, map[Log]int64{}, map[Log]map[int64]Counts{}, map[[2]string]int64{}}
 	states := map[[2]int64]*twin{{0, 0}: w.clone()}
 	for range 60 {
 		now += rng.Int64N(2 * hourMillis)
@@ -345,7 +382,7 @@ func grow(rng *rand.Rand, log *oplog, acks *[]Record, now int64) {
 	for range rng.IntN(10) {
 		l := pick()
 		a := schemas.Ack{InstanceID: l.InstanceID, Target: l.Target, BizType: l.BizType, DeviceID: nasty[rng.IntN(4)],
-			To: rng.Int64N(12), Time: now, Entries: rng.Int64N(5)}
+			To: rng.Int64N(12), Time: now, Entries: rng.Int64N(5), Rewind: rng.Int64N(4), Back: rng.IntN(4) == 0}
 		*acks = append(*acks, Record{Offset: int64(len(*acks)), Time: now, Value: a.Append(nil)})
 	}
 }

@@ -28,10 +28,11 @@ func pointLog(src *session.Source) view.Log {
 func (a *acks) send(pt *session.Point, done func(error)) {
 	src := pt.Source
 	p, l := a.s.partitionOf(src.Target), pointLog(&src)
-	p.acknowledge(l, src.DeviceID, pt.To)
+	at := view.SyncPoint{To: pt.To, Rewind: pt.Rewind}
+	p.acknowledge(l, src.DeviceID, at)
 	rec := schemas.Ack{
 		InstanceID: src.InstanceID, BizType: src.BizType, Target: src.Target, DeviceID: src.DeviceID,
-		To: pt.To, Time: a.s.nowMillis(), Entries: pt.Entries,
+		To: pt.To, Time: a.s.nowMillis(), Entries: pt.Entries, Rewind: pt.Rewind,
 	}
 	began := a.s.cfg.Now()
 	end := a.s.traces.acknowledged(l, pt.To, began)
@@ -41,7 +42,7 @@ func (a *acks) send(pt *session.Point, done func(error)) {
 		end(err)
 		if err != nil {
 			a.s.metrics.ackErrors.Inc()
-			p.settled(l, src.DeviceID, rec.To)
+			p.settled(l, src.DeviceID, at)
 		} else {
 			a.s.metrics.acked(&rec, a.s.cfg.Now().Sub(began))
 		}

@@ -28,6 +28,7 @@ type client struct {
 	shard    *flusher
 
 	changed atomic.Uint64                // slots whose logs have grown
+	rewound atomic.Uint64                // slots whose points may have been moved back
 	todo    atomic.Uint32                // todo bits
 	queued  atomic.Bool                  // in the flusher's queue
 	peer    atomic.Pointer[session.Peer] // what the user's other sessions see; nil: not online
@@ -66,6 +67,13 @@ func (c *client) grown(slot uint8) {
 	c.enqueue()
 }
 
+// rewind notes that a point was moved back. It is called with a partition's
+// lock held.
+func (c *client) rewind(slot uint8) {
+	c.rewound.Or(1 << slot)
+	c.enqueue()
+}
+
 // ask leaves something to do to the flusher.
 func (c *client) ask(todo uint32) {
 	c.todo.Or(todo)
@@ -79,40 +87,59 @@ func (c *client) enqueue() {
 	}
 }
 
-// Open implements session.Reader.
+// Open implements session.Reader. It follows first and looks for points then,
+// so that no rewind falls between.
 func (c *client) Open(slot int, src *session.Source, newest, claim int64) (session.Start, error) {
 	var start session.Start
 	p := c.s.partitionOf(src.Target)
-	l, at := logOf(src), pointLog(src)
+	l := logOf(src)
 	var err error
-	if start.Acked, err = p.highest(at); err != nil {
-		return start, err
-	}
-	if start.Point, start.Known, err = p.point(at, src.DeviceID); err != nil {
-		return start, err
-	}
 	follower := sub{c, uint8(slot)}
 	if src.Global {
 		g := c.s.globals
-		if start.Head, err = g.follow(l, follower, c.s.nowMillis()); err == nil {
-			start.Floor, err = g.store.Floor(l, newest)
+		if start.Head, err = g.follow(l, follower, c.s.nowMillis()); err != nil {
+			return start, err
 		}
-		return start, err
+		if start.Floor, err = g.store.Floor(l, newest); err != nil {
+			return start, err
+		}
+		return start, p.stand(src, &start)
 	}
 	if start.Head, start.Arrival, err = p.follow(l, follower); err != nil {
 		return start, err
 	}
 	if claim > start.Head && c.connecting {
 		// What the client has may be on its way to this view.
-		if start.Head, err = c.s.catchUp(p, l, claim); err != nil {
-			p.leave(l, follower)
-			return start, err
-		}
+		start.Head, err = c.s.catchUp(p, l, claim)
 	}
-	if start.Floor, err = p.view.Floor(l, newest); err != nil {
+	if err == nil {
+		start.Floor, err = p.view.Floor(l, newest)
+	}
+	if err == nil {
+		err = p.stand(src, &start)
+	}
+	if err != nil {
 		p.leave(l, follower)
 	}
 	return start, err
+}
+
+// stand fills in how far a source's device and target are.
+func (p *partition) stand(src *session.Source, start *session.Start) error {
+	l := pointLog(src)
+	point, known, err := p.point(l, src.DeviceID)
+	if err != nil {
+		return err
+	}
+	taken, err := p.taken(l)
+	if err != nil {
+		return err
+	}
+	highest, err := p.highest(l)
+	start.Point, start.Rewind, start.Known = point.To, point.Rewind, known
+	start.Acked, start.AckedRewind = taken.To, taken.Rewind
+	start.Head = max(start.Head, highest)
+	return err
 }
 
 // Close implements session.Reader.
@@ -124,7 +151,8 @@ func (c *client) Close(slot int, src *session.Source) {
 
 // Acked implements session.Reader.
 func (c *client) Acked(src *session.Source) (int64, error) {
-	return c.s.partitionOf(src.Target).highest(pointLog(src))
+	taken, err := c.s.partitionOf(src.Target).taken(pointLog(src))
+	return taken.To, err
 }
 
 // Read implements session.Reader.
@@ -200,6 +228,9 @@ func (c *client) flush(f *pen) {
 	}
 	if todo&todoPeers != 0 {
 		c.step(session.PeersChanged{Newer: c.s.users.newer(c)})
+	}
+	if slots := c.rewound.Swap(0); slots != 0 {
+		c.step(session.Rewound{Slots: slots})
 	}
 	out := c.step(session.Deliver{Changed: c.changed.Swap(0), Scratch: &f.scratch})
 	if c.closed {

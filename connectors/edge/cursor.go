@@ -12,6 +12,7 @@ import (
 
 	"github.com/tidemarkio/tidemark/connectors/edge/session"
 	"github.com/tidemarkio/tidemark/schemas"
+	"github.com/tidemarkio/tidemark/state/view"
 )
 
 // A resume cursor is what an SSE client shows as Last-Event-ID: points by
@@ -19,7 +20,9 @@ import (
 // are. A cursor of another user or device is passed over: its points are of
 // other logs.
 //
-//	tag;A:7,B:3
+//	tag;A:7,B:3@1764140400000
+//
+// Behind @ is the number of the last rewind that was shown with the point.
 
 // cursorTag names who a cursor belongs to.
 func cursorTag(id *session.Identity) string {
@@ -42,7 +45,7 @@ func cursorTag(id *session.Identity) string {
 func appendCursor(b []byte, tag string, s *session.Session, spans []session.Span) []byte {
 	b = append(b, tag...)
 	sep := byte(';')
-	s.Cursor(func(bizType string, point int64) {
+	s.Cursor(func(bizType string, point, rewind int64) {
 		for i := len(spans) - 1; i > 0; i-- {
 			if spans[i].BizType == bizType {
 				point = spans[i].From
@@ -53,6 +56,9 @@ func appendCursor(b []byte, tag string, s *session.Session, spans []session.Span
 		b = append(b, escapeBiz(bizType)...)
 		b = append(b, ':')
 		b = strconv.AppendInt(b, point, 10)
+		if rewind > 0 {
+			b = strconv.AppendInt(append(b, '@'), rewind, 10)
+		}
 	})
 	if sep == ';' {
 		b = append(b, sep)
@@ -97,9 +103,9 @@ func unescapeBiz(s string) string {
 // pointsMax bounds a list of points; a session has no more businesses.
 const pointsMax = schemas.MaxInterests
 
-// parsePoints reads "A:3,B:0".
-func parsePoints(s string) (map[string]int64, error) {
-	points := make(map[string]int64)
+// parsePoints reads "A:3,B:0@5".
+func parsePoints(s string) (map[string]view.SyncPoint, error) {
+	points := make(map[string]view.SyncPoint)
 	for len(s) > 0 {
 		var one string
 		one, s, _ = strings.Cut(s, ",")
@@ -107,11 +113,18 @@ func parsePoints(s string) (map[string]int64, error) {
 		if at <= 0 {
 			return nil, fmt.Errorf("%.60q is not of the form business:id", one)
 		}
-		id, err := strconv.ParseInt(one[at+1:], 10, 64)
+		number, shown, behind := strings.Cut(one[at+1:], "@")
+		id, err := strconv.ParseInt(number, 10, 64)
 		if err != nil || id < 0 {
 			return nil, fmt.Errorf("%.60q: the id must be a whole number from 0 on", one)
 		}
-		points[unescapeBiz(one[:at])] = id
+		var rewind int64
+		if behind {
+			if rewind, err = strconv.ParseInt(shown, 10, 64); err != nil || rewind < 0 {
+				return nil, fmt.Errorf("%.60q: the rewind behind @ must be a whole number from 0 on", one)
+			}
+		}
+		points[unescapeBiz(one[:at])] = view.SyncPoint{To: id, Rewind: rewind}
 		if len(points) > pointsMax {
 			return nil, fmt.Errorf("more than %d businesses", pointsMax)
 		}
@@ -123,7 +136,7 @@ var errCursor = errors.New("it is not a cursor of this server")
 
 // parseCursor reads a resume cursor. ours is false if it is another's, whose
 // points do not count.
-func parseCursor(s, tag string) (points map[string]int64, ours bool, err error) {
+func parseCursor(s, tag string) (points map[string]view.SyncPoint, ours bool, err error) {
 	head, rest, ok := strings.Cut(s, ";")
 	if !ok || len(head) != 8 || strings.Trim(head, "0123456789abcdef") != "" {
 		return nil, false, errCursor

@@ -207,6 +207,7 @@ type ackRequest struct {
 	UserID     string `json:"userId"`
 	BizType    string `json:"bizType"`
 	To         *int64 `json:"to"`
+	Rewind     int64  `json:"rewind"` // as in schemas.AckTo
 }
 
 // parseAck reads and checks a body. The error is a badField.
@@ -238,6 +239,9 @@ func parseAck(body []byte) (*ackRequest, error) {
 	}
 	if a.To == nil || *a.To < 0 {
 		return nil, &badField{"to", "it is required: the largest id received, a whole number from 0 on"}
+	}
+	if a.Rewind < 0 {
+		return nil, &badField{"rewind", "it cannot be negative"}
 	}
 	return a, nil
 }
@@ -340,7 +344,7 @@ func (s *Server) ackLive(a *ackRequest, cfg *schemas.SyncConfig, done chan error
 		return s.ackStored(a, cfg, done)
 	}
 	defer c.mu.Unlock()
-	out := c.session.Step(s.nowMillis(), session.Ack{BizType: a.BizType, To: *a.To})
+	out := c.session.Step(s.nowMillis(), session.Ack{BizType: a.BizType, To: *a.To, Rewind: a.Rewind})
 	if out.Refused != "" {
 		err = &ackFault{http.StatusConflict, out.Refused}
 	}
@@ -389,12 +393,14 @@ func (s *Server) ackStored(a *ackRequest, cfg *schemas.SyncConfig, done chan err
 		}
 	}
 	if cfg.Target == schemas.TargetUser && !cfg.MultiDevice && !src.Global {
-		point = acked
+		if point, err = p.taken(l); err != nil {
+			return false, err
+		}
 	}
-	if *a.To <= point {
+	if *a.To <= point.To || a.Rewind != 0 && a.Rewind < point.Rewind { // said before
 		return false, nil
 	}
-	s.acks.send(&session.Point{Source: src, To: *a.To, Entries: *a.To - point}, func(err error) { done <- err })
+	s.acks.send(&session.Point{Source: src, To: *a.To, Rewind: point.Rewind, Entries: *a.To - point.To}, func(err error) { done <- err })
 	return true, nil
 }
 

@@ -224,7 +224,7 @@ func (n *nativeConn) hello(h *schemas.Hello) error {
 func interests(all []schemas.Interest) []session.Interest {
 	out := make([]session.Interest, len(all))
 	for i, b := range all {
-		out[i] = session.Interest{BizType: b.BizType, Point: b.Point, Known: b.Known}
+		out[i] = session.Interest{BizType: b.BizType, Point: b.Point, Known: b.Known, Rewind: b.Rewind}
 	}
 	return out
 }
@@ -290,7 +290,7 @@ func (c *client) frame(f *schemas.Frame) error {
 // ackAll takes acknowledgements. With c.mu.
 func (c *client) ackAll(acks []schemas.AckTo) {
 	for _, a := range acks {
-		out := c.step(session.Ack{BizType: a.BizType, To: a.To})
+		out := c.step(session.Ack{BizType: a.BizType, To: a.To, Rewind: a.Rewind})
 		if out.Refused != "" {
 			c.say(&schemas.Frame{Notice: &schemas.Notice{Code: schemas.NoticeAckRefused, BizType: a.BizType, ID: a.To, Text: out.Refused}})
 		}

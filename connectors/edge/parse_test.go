@@ -16,27 +16,30 @@ import (
 
 	"github.com/tidemarkio/tidemark/connectors/edge/session"
 	"github.com/tidemarkio/tidemark/schemas"
+	"github.com/tidemarkio/tidemark/state/view"
 )
 
 func TestParsePoints(t *testing.T) {
-	for in, want := range map[string]map[string]int64{
+	for in, want := range map[string]map[string]view.SyncPoint{
 		"":                           {},
-		"A:3":                        {"A": 3},
-		"A:3,B:0":                    {"A": 3, "B": 0},
-		"A:3,A:4":                    {"A": 4},
-		"with:colon:7":               {"with:colon": 7},
-		"a%2Cb:1":                    {"a,b": 1},
-		"100%:1":                     {"100%": 1},
-		"%41:1":                      {"%41": 1}, // nothing that escapeBiz would have written
-		"A:9223372036854775807":      {"A": 1<<63 - 1},
-		"中文:5":                       {"中文": 5},
-		url.QueryEscape("中文") + ":5": {"中文": 5},
+		"A:3":                        {"A": {To: 3}},
+		"A:3,B:0":                    {"A": {To: 3}, "B": {To: 0}},
+		"A:3@1700000000000,B:0@1":    {"A": {To: 3, Rewind: 1_700_000_000_000}, "B": {Rewind: 1}},
+		"a@b:3@5":                    {"a@b": {To: 3, Rewind: 5}},
+		"A:3,A:4":                    {"A": {To: 4}},
+		"with:colon:7":               {"with:colon": {To: 7}},
+		"a%2Cb:1":                    {"a,b": {To: 1}},
+		"100%:1":                     {"100%": {To: 1}},
+		"%41:1":                      {"%41": {To: 1}}, // nothing that escapeBiz would have written
+		"A:9223372036854775807":      {"A": {To: 1<<63 - 1}},
+		"中文:5":                       {"中文": {To: 5}},
+		url.QueryEscape("中文") + ":5": {"中文": {To: 5}},
 	} {
 		if got, err := parsePoints(in); err != nil || !reflect.DeepEqual(got, want) {
 			t.Errorf("%q: %v, %v, want %v", in, got, err, want)
 		}
 	}
-	for _, in := range []string{"A", ":1", "A:", "A:-1", "A:1x", "A:9223372036854775808", "A:1,,B:2", ","} {
+	for _, in := range []string{"A", ":1", "A:", "A:-1", "A:1x", "A:9223372036854775808", "A:1,,B:2", ",", "A:1@", "A:1@x", "A:1@-1", "A@1"} {
 		if got, err := parsePoints(in); err == nil {
 			t.Errorf("%q was read as %v", in, got)
 		}
@@ -99,7 +102,7 @@ func FuzzCursor(f *testing.F) {
 			t.Fatalf("%q cannot stand in an event", b)
 		}
 		points, ours, err := parseCursor(string(b), "01234567")
-		if err != nil || !ours || len(points) != 2 || points[one] != point || points[two] != 0 {
+		if err != nil || !ours || len(points) != 2 || points[one].To != point || points[two].To != 0 {
 			t.Fatalf("%q was read as %v, %v, %v", b, points, ours, err)
 		}
 	})

@@ -36,8 +36,8 @@ type partition struct {
 
 	// Acknowledgements that are not in the view yet, by device and as the
 	// highest of all; gone once their records have come back.
-	points map[pointKey]int64
-	acked  map[view.Log]int64
+	points map[pointKey]view.SyncPoint
+	acked  map[view.Log]view.SyncPoint
 	moved  chan struct{} // closed when the view has read acks; nil: nobody waits
 }
 
@@ -49,7 +49,7 @@ type pointKey struct {
 func newPartition(n int32, v *view.View, tailBytes int, m *metrics) *partition {
 	return &partition{
 		n: n, view: v, metrics: m, live: make(map[view.Log]*liveLog), tails: tails{bytesMax: tailBytes},
-		points: make(map[pointKey]int64), acked: make(map[view.Log]int64),
+		points: make(map[pointKey]view.SyncPoint), acked: make(map[view.Log]view.SyncPoint),
 	}
 }
 
@@ -183,15 +183,29 @@ func (p *partition) publishSome(entries []view.Accepted) {
 	}
 }
 
-// point is what a device has confirmed, acknowledgements under way included.
-func (p *partition) point(l view.Log, device string) (to int64, known bool, err error) {
+// point is what a device has confirmed, acknowledgements under way included,
+// unless they are from before a rewind.
+func (p *partition) point(l view.Log, device string) (at view.SyncPoint, known bool, err error) {
 	p.mu.Lock()
-	to, known = p.points[pointKey{l, device}]
+	coming, underWay := p.points[pointKey{l, device}]
 	p.mu.Unlock()
-	if known {
-		return to, true, nil
+	at, known, err = p.view.SyncPoint(l, device)
+	if underWay && coming.Rewind >= at.Rewind {
+		return coming, true, err
 	}
-	return p.view.Point(l, device)
+	return at, known, err
+}
+
+// taken is where a target is whose devices share a point, likewise.
+func (p *partition) taken(l view.Log) (view.SyncPoint, error) {
+	p.mu.Lock()
+	coming := p.acked[l]
+	p.mu.Unlock()
+	at, err := p.view.Taken(l)
+	if coming.Rewind > at.Rewind || coming.Rewind == at.Rewind && coming.To > at.To {
+		return coming, err
+	}
+	return at, err
 }
 
 // highest is the highest id that any device of the log ever confirmed.
@@ -199,28 +213,41 @@ func (p *partition) highest(l view.Log) (int64, error) {
 	stored, err := p.view.Acked(l)
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return max(stored, p.acked[l]), err
+	return max(stored, p.acked[l].To), err
 }
 
 // acknowledge moves a point in memory at once.
-func (p *partition) acknowledge(l view.Log, device string, to int64) {
+func (p *partition) acknowledge(l view.Log, device string, at view.SyncPoint) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.points[pointKey{l, device}] = to
-	p.acked[l] = max(p.acked[l], to)
+	p.points[pointKey{l, device}] = at
+	if last := p.acked[l]; at.Rewind > last.Rewind || at.Rewind == last.Rewind && at.To > last.To {
+		p.acked[l] = at
+	}
 }
 
 // settled forgets an acknowledgement whose record has come back, or that could
 // not be written.
-func (p *partition) settled(l view.Log, device string, to int64) {
+func (p *partition) settled(l view.Log, device string, at view.SyncPoint) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	key := pointKey{l, device}
-	if p.points[key] == to {
+	if p.points[key] == at {
 		delete(p.points, key)
 	}
-	if p.acked[l] <= to {
+	if last := p.acked[l]; last.Rewind < at.Rewind || last.Rewind == at.Rewind && last.To <= at.To {
 		delete(p.acked, l)
+	}
+}
+
+// rewound tells those who follow a log that a point was moved back.
+func (p *partition) rewound(l view.Log) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if ll := p.live[l]; ll != nil {
+		for _, s := range ll.subs {
+			s.c.rewind(s.slot)
+		}
 	}
 }
 
@@ -235,7 +262,12 @@ func (p *partition) apply(oplog, acks []view.Record) error {
 		if a.Claim() {
 			continue
 		}
-		p.settled(view.Log{InstanceID: a.InstanceID, Target: a.Target, BizType: a.BizType}, a.DeviceID, a.To)
+		l := view.Log{InstanceID: a.InstanceID, Target: a.Target, BizType: a.BizType}
+		if a.Back {
+			p.rewound(l)
+		} else {
+			p.settled(l, a.DeviceID, view.SyncPoint{To: a.To, Rewind: a.Rewind})
+		}
 	}
 	p.wake()
 	p.publish(out.Entries)

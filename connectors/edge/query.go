@@ -10,6 +10,7 @@ import (
 
 	"github.com/tidemarkio/tidemark/connectors/edge/session"
 	"github.com/tidemarkio/tidemark/schemas"
+	"github.com/tidemarkio/tidemark/state/view"
 )
 
 // queryBytesMax bounds the query of a stream: 64 businesses with their points,
@@ -70,7 +71,7 @@ func (h *hello) points(syncPoints, lastEventID string) error {
 	if err != nil {
 		return &badField{"syncPoints", err.Error()}
 	}
-	var resumed map[string]int64
+	var resumed map[string]view.SyncPoint
 	if lastEventID != "" {
 		points, ours, err := parseCursor(lastEventID, cursorTag(&h.identity))
 		if err != nil {
@@ -83,9 +84,9 @@ func (h *hello) points(syncPoints, lastEventID string) error {
 	for i := range h.biz {
 		b := &h.biz[i]
 		if point, ok := resumed[b.BizType]; ok {
-			b.Point, b.Known, b.Resumed = point, true, true
+			b.Point, b.Rewind, b.Known, b.Resumed = point.To, point.Rewind, true, true
 		} else if point, ok := said[b.BizType]; ok {
-			b.Point, b.Known = point, true
+			b.Point, b.Rewind, b.Known = point.To, point.Rewind, true
 		}
 	}
 	return nil

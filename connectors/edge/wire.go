@@ -117,6 +117,10 @@ func appendEvent(b []byte, span *session.Span) []byte {
 	b = strconv.AppendInt(b, span.From, 10)
 	b = append(b, `,"to":`...)
 	b = strconv.AppendInt(b, span.To, 10)
+	if span.Rewind > 0 {
+		b = append(b, `,"rewind":`...)
+		b = strconv.AppendInt(b, span.Rewind, 10)
+	}
 	b = append(b, `,"op":[`...)
 	for i, e := range span.Entries {
 		if i > 0 {
@@ -186,7 +190,7 @@ func (n *native) spans(b []byte, _ *session.Session, spans []session.Span, e *en
 			e.ops = append(e.ops, form(entry, formProto, schemas.AppendOp))
 		}
 		e.spans = append(e.spans, schemas.EncodedSpan{
-			BizType: spans[i].BizType, From: spans[i].From, To: spans[i].To, Ops: e.ops[first:],
+			BizType: spans[i].BizType, From: spans[i].From, To: spans[i].To, Ops: e.ops[first:], Rewind: spans[i].Rewind,
 		})
 	}
 	return n.put(b, func(b []byte) []byte { return schemas.AppendSpans(b, e.spans) })

@@ -127,7 +127,7 @@ func (s *Session) read(now int64, b *business, left *room, scratch *Scratch, out
 	if run.entries > 0 {
 		b.window = push(b.window, run)
 		scratch.spans = append(scratch.spans, Span{
-			BizType: b.name, From: b.sent, To: run.to, Entries: slices.Clip(scratch.entries[first:]),
+			BizType: b.name, From: b.sent, To: run.to, Rewind: b.rewind, Entries: slices.Clip(scratch.entries[first:]),
 		})
 		b.sent, b.resumed = run.to, true
 	}
@@ -175,6 +175,9 @@ func (s *Session) ack(in Ack, out *Output) {
 		return
 	}
 	b := &s.biz[i]
+	if in.Rewind != 0 && in.Rewind < b.rewind || in.To > b.sent && in.To <= b.head && b.rewind > max(in.Rewind, 0) {
+		return // said of what it got before the point was moved back
+	}
 	if in.To > b.sent {
 		out.Refused = fmt.Sprintf("id %d of business %q was never sent on this session (it got up to %d)", in.To, b.name, b.sent)
 		return
@@ -191,5 +194,5 @@ func (s *Session) ack(in Ack, out *Output) {
 		s.blocked = false
 	}
 	src, _ := s.source(b.cfg)
-	out.Points = append(out.Points, Point{Source: src, To: in.To, Entries: int64(freed.Entries)})
+	out.Points = append(out.Points, Point{Source: src, To: in.To, Rewind: b.rewind, Entries: int64(freed.Entries)})
 }

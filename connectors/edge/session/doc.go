@@ -24,6 +24,16 @@
 // client that upgrades its app may then get them after all. So scan goes back
 // to sent whenever something changes that the rules look at.
 //
+// # Back again
+//
+// An operator may move a sync point back, so that entries come again. Every
+// rewind has a number, larger than those before. The session goes back when it
+// hears of it, spans carry the number, and what a client says that has seen only
+// smaller ones (a point that it claims, an acknowledgement) is from before and
+// does not count. Clients that tell no number are believed as far as they can
+// be: their claims count up to the record, their acknowledgements up to what
+// was sent since.
+//
 // # Non-obvious
 //
 // There is no queue. A client that does not acknowledge costs these numbers

@@ -35,8 +35,9 @@ type business struct {
 	was     *schemas.SyncConfig // what cfg was before the business was deleted
 	claim   int64               // the client's own point
 	claimed bool
-	resumed bool // belongs into the resume cursor
-	pending bool // there may be entries after scan
+	shown   int64 // number of the last rewind that the client had seen with its claim
+	resumed bool  // belongs into the resume cursor
+	pending bool  // there may be entries after scan
 
 	acked   int64
 	sent    int64
@@ -45,6 +46,7 @@ type business struct {
 	stop    int64 // global: what is beyond this id waits for the next foreground,
 	since   int64 // unless it was written before the last one (epoch ms)
 	head    int64
+	rewind  int64 // number of the last rewind of the sync point
 	arrival uint64
 	window  []segment
 }
@@ -121,6 +123,8 @@ func (s *Session) Step(now int64, in Input) Output {
 		return out
 	case Ack:
 		s.ack(in, &out)
+	case Rewound:
+		s.rewound(now, in, &out)
 	case SettingsChanged:
 		s.settings = in.Settings
 		s.reconfigure(now, &out)
@@ -178,7 +182,7 @@ func (s *Session) register(now int64, all []Interest, out *Output) {
 			continue
 		}
 		s.end(slot)
-		s.biz[slot] = business{name: want.BizType, claim: want.Point, claimed: want.Known, resumed: want.Resumed}
+		s.biz[slot] = business{name: want.BizType, claim: want.Point, claimed: want.Known, shown: want.Rewind, resumed: want.Resumed}
 		s.begin(now, slot, out)
 	}
 }
@@ -248,26 +252,32 @@ func (s *Session) begin(now int64, slot int, out *Output) {
 	b.lookAgain()
 }
 
+// record is where the server has a business, and behind which rewind.
+func (b *business) record(start *Start) (point, rewind int64) {
+	if singleDevice(b.cfg) { // the point is the user's, not the device's
+		return start.Acked, start.AckedRewind
+	}
+	return start.Point, start.Rewind
+}
+
 // settle decides where a business starts.
 func (b *business) settle(start *Start, src *Source, out *Output) {
-	record := start.Point
-	if singleDevice(b.cfg) {
-		record = start.Acked // the point is the user's, not the device's
-	}
-	b.acked, b.sent = record, record
+	record, rewind := b.record(start)
+	b.acked, b.sent, b.rewind = record, record, rewind
 	switch {
 	case !b.claimed:
 	case b.claim > b.head: // S003-45: what the client saw, the cluster does not know
 		out.Notices = append(out.Notices, schemas.Notice{
 			Code: schemas.NoticeAboveHead, BizType: b.name, ID: b.claim, Text: "the log does not reach that far: starting from the server's record",
 		})
+	case b.claim > record && b.shown < rewind: // what the client saw is to come again
 	case b.claim >= record:
 		b.sent = b.claim
 	case !singleDevice(b.cfg):
 		// S003-64: the app was installed again. The record follows, or a cut
 		// before the first acknowledgement would skip what came between.
 		b.acked, b.sent = b.claim, b.claim
-		out.Points = append(out.Points, Point{Source: *src, To: b.claim})
+		out.Points = append(out.Points, Point{Source: *src, To: b.claim, Rewind: rewind})
 	}
 }
 
@@ -280,10 +290,58 @@ func (s *Session) end(slot int) {
 	if src, ok := s.source(b.cfg); ok {
 		s.reader.Close(slot, &src)
 	}
+	s.free(b)
+	b.cfg, b.pending = nil, false
+}
+
+// free forgets what a business's client has not acknowledged.
+func (s *Session) free(b *business) {
 	for _, g := range b.window {
 		s.unacked.take(g)
 	}
-	b.window, b.cfg, b.pending = nil, nil, false
+	b.window = nil
+}
+
+// rewound goes back where a point was moved back.
+func (s *Session) rewound(now int64, in Rewound, out *Output) {
+	for i := range s.biz {
+		if in.Slots>>i&1 != 0 && s.biz[i].cfg != nil {
+			s.reopen(now, i, true, out)
+		}
+	}
+}
+
+// reopen asks again how things stand with a business, and goes back if its
+// point was moved back. If that is all it is asked for, else nothing changes.
+func (s *Session) reopen(now int64, slot int, onlyRewound bool, out *Output) {
+	b := &s.biz[slot]
+	src, _ := s.source(b.cfg)
+	s.reader.Close(slot, &src)
+	start, err := s.reader.Open(slot, &src, newest(b.cfg), 0)
+	if err != nil {
+		out.Err = err
+		return
+	}
+	b.head = max(b.head, start.Head)
+	record, rewind := b.record(&start)
+	back := rewind > b.rewind
+	if back {
+		s.free(b)
+		s.blocked = false
+		// The next cursor must hold the rewind, or it would count as older.
+		b.acked, b.sent, b.rewind, b.floor, b.resumed = record, record, rewind, start.Floor, true
+	}
+	if onlyRewound {
+		if back {
+			b.lookAgain()
+		}
+		return
+	}
+	b.floor, b.arrival = max(b.floor, start.Floor), start.Arrival
+	if src.Global {
+		b.stop, b.since = b.head, now
+	}
+	b.lookAgain()
 }
 
 // reconfigure takes over what changed in the settings.
@@ -298,7 +356,7 @@ func (s *Session) reconfigure(now int64, out *Output) {
 		case cfg == b.cfg:
 		case cfg == nil || b.cfg == nil || another(cfg, b.cfg):
 			if b.cfg != nil { // ids will go on above the old ones
-				b.was, b.claim, b.claimed = b.cfg, b.sent, true
+				b.was, b.claim, b.claimed, b.shown = b.cfg, b.sent, true, b.rewind
 			}
 			if cfg != nil && b.was != nil && another(cfg, b.was) {
 				b.claimed = false
@@ -341,7 +399,7 @@ func (s *Session) bind(now int64, in Bind, out *Output) {
 		}
 		for _, want := range in.Biz {
 			if want.BizType == b.name {
-				b.claim, b.claimed = want.Point, want.Known
+				b.claim, b.claimed, b.shown = want.Point, want.Known, want.Rewind
 			}
 		}
 		s.begin(now, i, out)
@@ -374,19 +432,9 @@ func (s *Session) foreground(now int64, out *Output) {
 		if b.cfg == nil || !was && b.cfg.Scope != schemas.ScopeGlobal {
 			continue
 		}
-		src, _ := s.source(b.cfg)
-		s.reader.Close(i, &src)
-		start, err := s.reader.Open(i, &src, newest(b.cfg), 0)
-		if err != nil {
-			out.Err = err
+		if s.reopen(now, i, false, out); out.Err != nil {
 			return
 		}
-		b.head = max(b.head, start.Head)
-		b.floor, b.arrival = max(b.floor, start.Floor), start.Arrival
-		if src.Global {
-			b.stop, b.since = b.head, now
-		}
-		b.lookAgain()
 	}
 	s.skipReceived(out)
 }
@@ -425,11 +473,11 @@ func (b *business) lookAgain() {
 }
 
 // Cursor visits what a resume cursor has to hold: the businesses whose place
-// the server does not know by itself.
-func (s *Session) Cursor(visit func(bizType string, point int64)) {
+// the server does not know by itself, with the rewinds that were shown.
+func (s *Session) Cursor(visit func(bizType string, point, rewind int64)) {
 	for i := range s.biz {
 		if b := &s.biz[i]; b.resumed && b.cfg != nil {
-			visit(b.name, b.sent)
+			visit(b.name, b.sent, b.rewind)
 		}
 	}
 }

@@ -309,7 +309,7 @@ func (p *pair) deliver(limit Deliver) {
 			for _, e := range s.Entries {
 				got[s.BizType] = strings.TrimSpace(fmt.Sprint(got[s.BizType], " ", e.OplogID))
 			}
-			p.ends = append(p.ends, Ack{s.BizType, s.To})
+			p.ends = append(p.ends, Ack{BizType: s.BizType, To: s.To})
 		}
 		more = out.More
 	}

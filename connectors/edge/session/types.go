@@ -57,12 +57,14 @@ func (s *Source) LinkToken() string {
 
 // Start is how things stand when a session opens a source.
 type Start struct {
-	Head    int64  // newest id of the log, as far as known; 0: none
-	Point   int64  // what this device confirmed last
-	Known   bool   // Point is on record
-	Acked   int64  // the highest id that any device of the target ever confirmed
-	Floor   int64  // ids up to here are beyond the threshold that was asked for
-	Arrival uint64 // non-persistent entries up to this count came before the session
+	Head        int64  // newest id of the log, as far as known; 0: none
+	Point       int64  // what this device confirmed last
+	Known       bool   // Point is on record
+	Rewind      int64  // number of the last rewind of Point; 0: none
+	Acked       int64  // the highest id that any device of the target confirmed, since the last rewind
+	AckedRewind int64  // number of the last rewind of Acked; 0: none
+	Floor       int64  // ids up to here are beyond the threshold that was asked for
+	Arrival     uint64 // non-persistent entries up to this count came before the session
 }
 
 // Entry is an entry as sessions share it.
@@ -87,7 +89,8 @@ type Reader interface {
 	Open(slot int, s *Source, newest, claim int64) (Start, error)
 	// Close ends that.
 	Close(slot int, s *Source)
-	// Acked is the highest id that any device of the target ever confirmed.
+	// Acked is the highest id that any device of the target confirmed, since the
+	// last rewind if there was one.
 	Acked(s *Source) (int64, error)
 	// Read visits the entries after an id, ascending, until visit refuses one.
 	// Entries must not be changed; they stay valid.
@@ -104,8 +107,9 @@ type Settings interface {
 type Interest struct {
 	BizType string
 	Point   int64
-	Known   bool // Point is meant
-	Resumed bool // Point comes from a resume cursor, so the next one must have it too
+	Known   bool  // Point is meant
+	Rewind  int64 // number of the last rewind that the client was shown; 0: it does not tell
+	Resumed bool  // Point comes from a resume cursor, so the next one must have it too
 }
 
 // Peer is another session of the same user that came online later. It takes
@@ -156,7 +160,10 @@ type (
 	Ack struct {
 		BizType string
 		To      int64
+		Rewind  int64 // number of the last rewind that the client was shown; 1: none yet, 0: it does not tell
 	}
+	// Rewound says that the sync points of some slots may have been moved back.
+	Rewound struct{ Slots uint64 } // as bits
 	// Deliver asks for what is to be written now.
 	Deliver struct {
 		Changed uint64   // slots whose logs have grown, as bits
@@ -180,6 +187,7 @@ func (Verdict) input()         {}
 func (Tick) input()            {}
 func (PeersChanged) input()    {}
 func (Ack) input()             {}
+func (Rewound) input()         {}
 func (Deliver) input()         {}
 func (Close) input()           {}
 
@@ -196,6 +204,7 @@ type Span struct {
 	BizType string
 	From    int64
 	To      int64
+	Rewind  int64 // number of the last rewind of the sync point; 0: none
 	Entries []*Entry
 }
 
@@ -203,6 +212,7 @@ type Span struct {
 type Point struct {
 	Source Source
 	To     int64
+	Rewind int64 // number of the last rewind that the session knows of
 	// Entries is how many delivered entries it newly confirms.
 	Entries int64
 }

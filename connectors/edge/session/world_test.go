@@ -30,6 +30,7 @@ type world struct {
 	trimmed  map[string]int64    // ids up to here are gone
 	points   map[string]int64    // by "biz/target/device"
 	acked    map[string]int64    // by "biz/target"
+	rewinds  map[string]int64    // numbers, by the keys of points and acked
 	arrival  uint64
 	sessions []*client // in the order in which they came online
 	hold     bool      // deliver only when told
@@ -54,7 +55,7 @@ func (c configs) Sync(_, bizType string) *schemas.SyncConfig { return c[bizType]
 func newWorld() *world {
 	return &world{
 		now: 1000, instance: "i", configs: configs{}, logs: map[string][]*Entry{}, trimmed: map[string]int64{},
-		points: map[string]int64{}, acked: map[string]int64{},
+		points: map[string]int64{}, acked: map[string]int64{}, rewinds: map[string]int64{},
 	}
 }
 
@@ -82,6 +83,7 @@ func (c *client) Open(slot int, s *Source, newest, _ int64) (Start, error) {
 			start.Floor = kept[n-1].OplogID
 		}
 	}
+	start.AckedRewind, start.Rewind = w.rewinds[s.BizType+"/"+s.Target], w.rewinds[s.BizType+"/"+s.Target+"/"+s.DeviceID]
 	start.Point, start.Known = w.points[s.BizType+"/"+s.Target+"/"+s.DeviceID]
 	return start, nil
 }
@@ -150,6 +152,9 @@ func (c *client) step(in Input) Output {
 	}
 	for _, span := range out.Spans {
 		fmt.Fprintf(&c.w.out, "    %s <- %s (%d,%d]", c.name, span.BizType, span.From, span.To)
+		if span.Rewind > 0 {
+			fmt.Fprintf(&c.w.out, "/%d", span.Rewind)
+		}
 		for _, e := range span.Entries {
 			c.got = append(c.got, fmt.Sprintf("%s:%d", e.BizType, e.OplogID))
 			if len(span.Entries) <= 12 {
@@ -225,7 +230,9 @@ func interests(biz, points string) []Interest {
 		in := Interest{BizType: name}
 		for _, p := range strings.Split(points, ",") {
 			if b, id, ok := strings.Cut(p, ":"); ok && b == name {
+				id, rewind, _ := strings.Cut(id, "/")
 				in.Point, _ = strconv.ParseInt(id, 10, 64)
+				in.Rewind, _ = strconv.ParseInt(rewind, 10, 64)
 				in.Known = true
 			}
 		}
@@ -262,9 +269,16 @@ func (w *world) do(line string) {
 		w.pushLine(args, o)
 	case "connect":
 		w.connect(args[0], o)
+	case "rewind":
+		w.rewind(args[0], args[1], o)
 	case "cursor":
 		w.out.WriteString("    " + args[0] + " cursor")
-		w.find(args[0]).s.Cursor(func(biz string, id int64) { fmt.Fprintf(&w.out, " %s:%d", biz, id) })
+		w.find(args[0]).s.Cursor(func(biz string, id, rewind int64) {
+			fmt.Fprintf(&w.out, " %s:%d", biz, id)
+			if rewind > 0 {
+				fmt.Fprintf(&w.out, "/%d", rewind)
+			}
+		})
 		w.out.WriteByte('\n')
 	case "standings":
 		for _, s := range w.find(args[0]).s.Standings() {
@@ -338,6 +352,26 @@ func (w *world) connect(name string, o options) {
 	w.peers()
 }
 
+// rewind moves a device's point back, or that of a target whose devices share
+// one, and tells those who follow the log.
+func (w *world) rewind(biz, target string, o options) {
+	key := biz + "/" + target
+	if d := o["device"]; d != "" {
+		key += "/" + d
+		w.points[key] = min(w.points[key], o.int("to"))
+	} else {
+		w.acked[key] = min(w.acked[key], o.int("to"))
+	}
+	w.rewinds[key] = o.int("n")
+	for _, c := range w.sessions {
+		for slot, s := range c.open {
+			if s.BizType == biz && s.Target == target && !s.Global {
+				c.step(Rewound{Slots: 1 << slot})
+			}
+		}
+	}
+}
+
 func (w *world) drive(cmd string, c *client, args []string, o options) {
 	switch cmd {
 	case "deliver":
@@ -345,7 +379,7 @@ func (w *world) drive(cmd string, c *client, args []string, o options) {
 		c.step(Tick{})
 	case "ack":
 		to, _ := strconv.ParseInt(args[1], 10, 64)
-		c.step(Ack{args[0], to})
+		c.step(Ack{args[0], to, o.int("rewind")})
 	case "register":
 		c.step(Register{interests(o["biz"], o["points"])})
 	case "unregister":

@@ -63,6 +63,9 @@ type Event struct {
 	BizType  string
 	From, To int64
 	Ops      []Op
+	// Rewind is the number of the last redelivery that an operator asked for;
+	// 0: there was none. Where it is larger than before, Ops come again.
+	Rewind int64
 }
 
 // Handler takes an event. An error ends [Client.Run]; the event will come
@@ -98,6 +101,10 @@ type Config struct {
 	// SyncPoints are the largest ids that the application holds, per
 	// business. Nil leaves the start to the server's record.
 	SyncPoints map[string]int64
+	// Rewinds are the largest [Event.Rewind] that the application has stored with
+	// its SyncPoints, per business: without them a redelivery that was taken may
+	// come once more.
+	Rewinds map[string]int64
 	// Ack acknowledges what the handler has taken; default off: the
 	// application calls [Client.Ack].
 	Ack bool
@@ -132,11 +139,12 @@ func (c *Config) Validate() error {
 
 // Client receives the pushes of one device.
 type Client struct {
-	cfg    Config
-	points map[string]int64 // what the handler has taken
-	cursor string           // Last-Event-ID
-	owed   map[string]int64 // taken, and not acknowledged yet
-	hint   time.Duration    // the server's wish for the next pause; 0: none
+	cfg     Config
+	points  map[string]int64 // what the handler has taken
+	rewinds map[string]int64 // the last redelivery that was shown
+	cursor  string           // Last-Event-ID
+	owed    map[string]int64 // taken, and not acknowledged yet
+	hint    time.Duration    // the server's wish for the next pause; 0: none
 }
 
 // New checks the configuration.
@@ -161,12 +169,19 @@ func New(cfg Config) (*Client, error) {
 	if c.points == nil {
 		c.points = make(map[string]int64)
 	}
+	if c.rewinds = maps.Clone(cfg.Rewinds); c.rewinds == nil {
+		c.rewinds = make(map[string]int64)
+	}
 	return c, nil
 }
 
 // SyncPoints are the largest ids that the handler has taken, per business.
 // Call it from the handler or after Run.
 func (c *Client) SyncPoints() map[string]int64 { return maps.Clone(c.points) }
+
+// Rewinds are the largest [Event.Rewind] that was seen, per business. Call it as
+// [Client.SyncPoints], and store both together.
+func (c *Client) Rewinds() map[string]int64 { return maps.Clone(c.rewinds) }
 
 // Run receives until the context ends.
 func (c *Client) Run(ctx context.Context, h Handler) error {
@@ -206,9 +221,16 @@ func (c *Client) Run(ctx context.Context, h Handler) error {
 type handlerError struct{ error }
 
 // take hands an event to the handler: what it has seen is cut off, what would
-// leave a gap is refused.
+// leave a gap is refused. A new rewind means that what was seen comes again.
 func (c *Client) take(ctx context.Context, e Event, h Handler) error {
 	held, known := c.points[e.BizType]
+	if e.Rewind > c.rewinds[e.BizType] {
+		c.rewinds[e.BizType] = e.Rewind
+		if known && e.From < held {
+			held = e.From
+			c.points[e.BizType] = held
+		}
+	}
 	if known && e.From > held {
 		return fmt.Errorf("%w: %s covers (%d, %d], and %d is the last we hold", ErrGap, e.BizType, e.From, e.To, held)
 	}

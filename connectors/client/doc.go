@@ -8,8 +8,10 @@
 // reconnects by itself, with full jitter or when the server says, and goes on
 // where it was. What no working server sends ends it with [ErrData].
 //
-// The handler sees the ids of one business in rising order, each once. What it
-// has returned from without an error is acknowledged, if [Config.Ack] is on.
+// The handler sees the ids of one business in rising order, each once, until an
+// operator asks for a redelivery: then it sees those again, in order and once
+// for each redelivery (see [Event.Rewind]). What it has returned from without an
+// error is acknowledged, if [Config.Ack] is on.
 //
 // # Goroutines
 //

@@ -43,7 +43,7 @@ func (f *flaky) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	defer f.mu.Unlock()
 	if r.URL.Path == "/sync/ack" {
 		var to int64
-		fmt.Fscanf(r.Body, `{"bizType":"A","deviceId":"phone1","instanceId":"demo_APP1","to":%d`, &to)
+		fmt.Fscanf(r.Body, `{"bizType":"A","deviceId":"phone1","instanceId":"demo_APP1","rewind":1,"to":%d`, &to)
 		f.acked = append(f.acked, to)
 		fmt.Fprint(w, `{"success":true}`)
 		return
@@ -102,7 +102,7 @@ func TestEveryEntryOnceFromAServerThatCutsEveryStream(t *testing.T) {
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if len(got) != 300 || len(f.acked) == 0 || !slices.IsSorted(f.acked) {
+	if len(got) != 300 || len(f.acked) == 0 || !slices.IsSorted(f.acked) || f.acked[0] == 0 {
 		t.Errorf("%d entries, acknowledged %v", len(got), f.acked)
 	}
 }

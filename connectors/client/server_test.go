@@ -66,6 +66,7 @@ func (s *script) ack(req *http.Request) (*http.Response, error) {
 	var w struct {
 		BizType string
 		To      int64
+		Rewind  int64
 	}
 	if err := json.NewDecoder(req.Body).Decode(&w); err != nil {
 		return nil, err
@@ -78,7 +79,11 @@ func (s *script) ack(req *http.Request) (*http.Response, error) {
 		return nil, io.ErrClosedPipe
 	}
 	if status == http.StatusOK {
-		s.acks = append(s.acks, fmt.Sprintf("%s:%d", w.BizType, w.To))
+		said := fmt.Sprintf("%s:%d", w.BizType, w.To)
+		if w.Rewind != 1 {
+			said += fmt.Sprint("@", w.Rewind)
+		}
+		s.acks = append(s.acks, said)
 	}
 	return &http.Response{StatusCode: status, Header: make(http.Header), Body: io.NopCloser(strings.NewReader(`{"success":true}`))}, nil
 }

@@ -62,7 +62,11 @@ func (c *Client) query() url.Values {
 	if len(c.points) > 0 {
 		var points []string
 		for biz, id := range c.points {
-			points = append(points, biz+":"+strconv.FormatInt(id, 10))
+			point := biz + ":" + strconv.FormatInt(id, 10)
+			if n := c.rewinds[biz]; n > 0 {
+				point += "@" + strconv.FormatInt(n, 10)
+			}
+			points = append(points, point)
 		}
 		slices.Sort(points)
 		q.Set("syncPoints", strings.Join(points, ","))
@@ -131,6 +135,7 @@ type wireEvent struct {
 	BizType string `json:"bizType"`
 	From    int64  `json:"from"`
 	To      int64  `json:"to"`
+	Rewind  int64  `json:"rewind"`
 	Op      []struct {
 		ID         int64  `json:"id"`
 		ThirdMsgID string `json:"thirdMsgId"`
@@ -166,8 +171,8 @@ func (c *Client) dispatch(ctx context.Context, m message, h Handler) error {
 
 // event checks what the server says against what it promises.
 func (w *wireEvent) event() (Event, error) {
-	e := Event{BizType: w.BizType, From: w.From, To: w.To}
-	if w.BizType == "" || w.From < 0 || w.To < w.From {
+	e := Event{BizType: w.BizType, From: w.From, To: w.To, Rewind: w.Rewind}
+	if w.BizType == "" || w.From < 0 || w.To < w.From || w.Rewind < 0 {
 		return e, fmt.Errorf("%w: an event of business %q that covers (%d, %d]", ErrData, w.BizType, w.From, w.To)
 	}
 	last := w.From
@@ -209,6 +214,7 @@ func closed(data []byte) error {
 func (c *Client) Ack(ctx context.Context, biz string, to int64) error {
 	body, err := json.Marshal(map[string]any{
 		"instanceId": c.cfg.InstanceID, "deviceId": c.cfg.DeviceID, "userId": c.cfg.UserID, "bizType": biz, "to": to,
+		"rewind": max(1, c.rewinds[biz]), // 1: we know of rewinds, and have seen none
 	})
 	if err != nil {
 		return err

@@ -26,7 +26,7 @@ func (n *Node) openConsole() (err error) {
 		OIDC: n.cfg.OIDC, SecureCookies: n.cfg.SecureCookies, Zone: n.cfg.Zone,
 	}
 	if !n.cfg.RegistryOnly {
-		cfg.Stats, cfg.Sender, cfg.Tail = stats{n}, sender{n}, tail{n}
+		cfg.Stats, cfg.Sender, cfg.Redeliverer, cfg.Tail = stats{n}, sender{n}, redeliverer{n}, tail{n}
 	}
 	if n.cfg.AdminToken != "" {
 		cfg.Authorize = console.WithToken(n.cfg.AdminToken)
@@ -104,6 +104,38 @@ func sessionOf(s *edge.SessionStatus) console.TargetSession {
 		Session: s.Session, Transport: s.Transport, DeviceID: s.DeviceID, UserID: s.UserID, OS: s.OS, AppVersion: s.AppVersion,
 		Foreground: s.Foreground, Verified: s.Verified, Blocked: s.Blocked,
 	}
+}
+
+// redeliverer moves sync points by way of the edge: any edge can, as all of them
+// read the acks topic.
+type redeliverer struct{ n *Node }
+
+func (r redeliverer) PlanRewinds(_ context.Context, instanceID, target string, f *console.RedeliverForm) ([]console.RewoundPoint, error) {
+	if !r.n.running.Load() {
+		return nil, errStarting
+	}
+	ask := edge.Redelivery{InstanceID: instanceID, BizType: f.BizType, Target: target, DeviceID: f.DeviceID, Since: f.Since}
+	if f.After != nil {
+		ask.After = *f.After
+	}
+	plan, err := r.n.edge.PlanRewinds(&ask)
+	if err != nil {
+		return nil, err
+	}
+	points := make([]console.RewoundPoint, len(plan))
+	for i := range plan {
+		points[i] = console.RewoundPoint{Target: plan[i].Target, DeviceID: plan[i].DeviceID, From: plan[i].From, To: plan[i].To}
+	}
+	return points, nil
+}
+
+func (r redeliverer) Rewind(ctx context.Context, instanceID, bizType string, points []console.RewoundPoint) error {
+	plan := make([]edge.Rewind, len(points))
+	for i := range points {
+		p := &points[i]
+		plan[i] = edge.Rewind{InstanceID: instanceID, BizType: bizType, Target: p.Target, DeviceID: p.DeviceID, From: p.From, To: p.To}
+	}
+	return r.n.edge.Rewind(ctx, plan)
 }
 
 // sender puts data that operators send through the ingress.

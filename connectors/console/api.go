@@ -106,6 +106,7 @@ func (c *Console) instanceRoutes() []route {
 		{Method: "POST", Path: sync + "/send", Summary: "send data to a target, or to everybody where the config is global", Role: registry.Operator, In: SendForm{}, Out: Sent{}, Do: c.postSend},
 		get(instance+"/targets/{dimension}/{name}", "a user or device: status, 30-day pushes and arrivals, push list", registry.Viewer, Target{}, c.getTarget,
 			param{"limit", "length of the push list; default 100, at most 1000"}),
+		{Method: "POST", Path: instance + "/redeliver", Summary: "move sync points of targets back, so that stored entries that are still valid are delivered once more", Role: registry.Operator, In: RedeliverForm{}, Out: Redelivered{}, Do: c.postRedeliver},
 	}
 }
 

@@ -43,12 +43,13 @@ type Config struct {
 	// Authorize says who calls without a login session, or why they may not;
 	// default [OpenOnLoopback].
 	Authorize Authorize
-	// Stats, Sender, Tail and Live reach the rest of the node; nil: what needs
+	// Stats, Sender, Redeliverer, Tail and Live reach the rest of the node; nil: what needs
 	// them answers 503.
-	Stats  Stats
-	Sender Sender
-	Tail   Tail
-	Live   Live
+	Stats       Stats
+	Sender      Sender
+	Redeliverer Redeliverer
+	Tail        Tail
+	Live        Live
 	// OIDC lets users log in at an OpenID Connect provider; nil: with a
 	// password only.
 	OIDC *OIDC

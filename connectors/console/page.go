@@ -53,6 +53,7 @@ func (c *Console) pages() []page {
 		{"/config/edit", registry.Operator, c.editConfigPage, c.editConfigPost},
 		{"/config/send", registry.Operator, c.sendPage, c.sendPost},
 		{"/query", registry.Viewer, c.queryPage, nil},
+		{"/query/redeliver", registry.Operator, c.redeliverPage, c.redeliverPost},
 		{"/service", registry.Viewer, c.servicePage, nil},
 		{"/records", registry.Viewer, c.recordsPage, nil},
 		{"/record", registry.Viewer, c.recordPage, nil},

@@ -18,10 +18,11 @@ import (
 
 // pageParts stand for the rest of a node.
 type pageParts struct {
-	mu     sync.Mutex
-	sent   []*schemas.Request
-	more   chan struct{} // closed when something is sent
-	target *Target
+	mu      sync.Mutex
+	sent    []*schemas.Request
+	more    chan struct{} // closed when something is sent
+	target  *Target
+	rewound []RewoundPoint
 }
 
 func (p *pageParts) Send(_ context.Context, r *schemas.Request) (schemas.Result, error) {
@@ -44,6 +45,18 @@ func (p *pageParts) Target(_ context.Context, instanceID, dimension, name string
 		return p.target, nil
 	}
 	return &Target{InstanceID: instanceID, Dimension: dimension, Name: name}, nil
+}
+
+func (p *pageParts) PlanRewinds(_ context.Context, _, target string, f *RedeliverForm) ([]RewoundPoint, error) {
+	if *f.After > 2 {
+		return nil, nil
+	}
+	return []RewoundPoint{{target, "<phone>", 3, *f.After}}, nil
+}
+
+func (p *pageParts) Rewind(_ context.Context, _, _ string, points []RewoundPoint) error {
+	p.rewound = append(p.rewound, points...)
+	return nil
 }
 
 func (p *pageParts) Live(context.Context) (*Snapshot, error) {
@@ -85,7 +98,7 @@ func pageDesk(t *testing.T) (*desk, *pageParts, *registry.Role) {
 	parts, role := &pageParts{more: make(chan struct{})}, new(registry.Role)
 	*role = registry.Admin
 	d := newDesk(t, func(c *Config) {
-		c.Stats, c.Sender, c.Tail, c.Live = parts, parts, parts, parts
+		c.Stats, c.Sender, c.Redeliverer, c.Tail, c.Live = parts, parts, parts, parts, parts
 		c.Authorize = func(*http.Request) (Caller, error) { return Caller{Name: "ann", Role: *role}, nil }
 	})
 	d.ok("POST", "/api/v1/instances", `{"id":"default_APP1"}`)
@@ -126,7 +139,7 @@ const config1 = "?i=default_APP1&b=UCHAT"
 var everyPage = []string{
 	"/", "/help", "/login", "/password", "/configs", "/configs?i=default_APP1&q=uch", "/config" + config1, "/config/new", "/config/edit" + config1,
 	"/config/send" + config1, "/config/online" + config1, "/config/offline" + config1, "/config/delete" + config1,
-	"/query", "/query?i=default_APP1&d=user&q=alice", "/service", "/service/signature?on=true", "/records", "/record?seq=2",
+	"/query", "/query?i=default_APP1&d=user&q=alice", "/query/redeliver?i=default_APP1&b=UCHAT&q=alice", "/service", "/service/signature?on=true", "/records", "/record?seq=2",
 	"/oplog", "/oplog?once=1", "/instances", "/instance?i=default_APP1", "/instance/new", "/instance/edit?i=default_APP1", "/instance/delete?i=default_APP1",
 	"/key/new?i=default_APP1", "/key/revoke?i=default_APP1&kind=api&id=x", "/users", "/user/new", "/user/edit?name=bob", "/user/delete?name=bob", "/user/unlock?kind=user&name=eve",
 }

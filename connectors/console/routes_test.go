@@ -27,6 +27,17 @@ type house struct {
 	target *Target
 	tail   []*TailEntry
 	asked  TailQuery
+	points map[string][]RewoundPoint // of targets
+	moved  []RewoundPoint
+}
+
+func (h *house) PlanRewinds(_ context.Context, _, target string, _ *RedeliverForm) ([]RewoundPoint, error) {
+	return h.points[target], h.err
+}
+
+func (h *house) Rewind(_ context.Context, _, _ string, points []RewoundPoint) error {
+	h.moved = append(h.moved, points...)
+	return h.err
 }
 
 func (h *house) Send(_ context.Context, r *schemas.Request) (schemas.Result, error) {
@@ -140,7 +151,9 @@ func TestMembers(t *testing.T) {
 func furnished(t *testing.T, change ...func(*Config)) (*desk, *house) {
 	t.Helper()
 	h := &house{}
-	d := newDesk(t, append([]func(*Config){func(c *Config) { c.Sender, c.Stats, c.Tail, c.Live, c.Members = h, h, h, h, &quorum{} }}, change...)...)
+	d := newDesk(t, append([]func(*Config){func(c *Config) {
+		c.Sender, c.Stats, c.Redeliverer, c.Tail, c.Live, c.Members = h, h, h, h, h, &quorum{}
+	}}, change...)...)
 	op := []registry.Op{
 		registry.CreateInstance{ID: "demo_APP1"},
 		registry.CreateSync{Sync: registry.Sync{InstanceID: "demo_APP1", BizType: "UCHAT", Scope: "specified", Target: "user", Persistent: true, Repush: &registry.Repush{Mode: "queue"}, Online: true}},
@@ -204,6 +217,7 @@ func TestAnswersMatchTheDocument(t *testing.T) {
 		t.Fatal(err)
 	}
 	d.ok("POST", "/api/v1/instances/demo_APP1/keys", `{"for":"api","label":"one"}`)
+	h.points = map[string][]RewoundPoint{"u1": {{"u1", "d1", 3, 1}}}
 	bodies := map[string]string{
 		"POST /api/v1/instances":                                  `{"id":"other"}`,
 		"PUT /api/v1/instances/{instanceId}":                      `{"description":"x","sessionValidation":{"url":"https://tenant.example/v"}}`,
@@ -219,6 +233,7 @@ func TestAnswersMatchTheDocument(t *testing.T) {
 		"POST /api/v1/login":                                      `{"name":"bob","password":"` + botsPassword + `"}`,
 		"PUT /api/v1/users/{name}":                                `{"role":"operator"}`,
 		"POST /api/v1/instances/{instanceId}/sync/{bizType}/send": `{"target":"u1","data":"x","uniqueId":"m1","os":["iOS"]}`,
+		"POST /api/v1/instances/{instanceId}/redeliver":           `{"bizType":"UCHAT","targets":["u1","u2"],"after":1}`,
 	}
 	routes := d.c.routes()
 	rank := func(r route) int { // what takes things away comes last

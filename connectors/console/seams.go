@@ -77,6 +77,15 @@ type Sender interface {
 	Send(context.Context, *schemas.Request) (schemas.Result, error)
 }
 
+// Redeliverer moves sync points back.
+type Redeliverer interface {
+	// PlanRewinds says which sync points of a target would move: back, never
+	// forward. None: nothing would come again.
+	PlanRewinds(ctx context.Context, instanceID, target string, f *RedeliverForm) ([]RewoundPoint, error)
+	// Rewind moves them, and returns when that is durable.
+	Rewind(ctx context.Context, instanceID, bizType string, points []RewoundPoint) error
+}
+
 // Tail follows the oplog.
 type Tail interface {
 	// Follow calls emit with each entry that the query takes, in order, until

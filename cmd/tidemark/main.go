@@ -48,7 +48,7 @@ Start with:
 		SilenceErrors: true,
 	}
 	cmd.AddCommand(devCommand(), processorCommand(), sendCommand(), listenCommand(), configCommand(), statusCommand(), registryCommand(), topologyCommand(), stateCommand(), simCommand(),
-		instanceCommand(), syncCommand(), keyCommand(), userCommand(), signatureCommand(), auditCommand(), liveCommand(), statsCommand(), sendTestCommand(), tailCommand(), mockTenantCommand(), versionCommand())
+		instanceCommand(), syncCommand(), keyCommand(), userCommand(), signatureCommand(), auditCommand(), liveCommand(), statsCommand(), sendTestCommand(), redeliverCommand(), tailCommand(), mockTenantCommand(), versionCommand())
 	return cmd
 }
 

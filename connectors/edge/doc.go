@@ -35,6 +35,30 @@
 // There is no queue per client. One that does not read costs its cursor, the
 // rest of one write, and a goroutine that waits for its socket.
 //
+// # Redelivery
+//
+// An operator moves sync points back with [Server.PlanRewinds] and
+// [Server.Rewind], at any edge. A rewind is a record of the acks topic, so it is
+// in order with acknowledgements, survives whatever dies, and reaches every edge
+// and every view that is built anew. It has a compaction key of its own and a
+// number, larger than the last:
+//
+//	rewind     the view takes the lower point and the number
+//	edge       tells the sessions that follow the log; they go back, and their
+//	           spans carry the number from then on
+//	client     sees a larger number, takes what it holds already as new, and
+//	           says the number with its acknowledgements and points
+//	view       passes over acknowledgements whose writers knew a smaller number
+//
+// What comes again is what is stored and still valid for the client, within the
+// threshold; of a global business with its next foreground. An edge that has
+// not read the rewind yet goes on as before, and what it acknowledges meanwhile
+// does not count. Clients that know nothing of rewinds just see ids again; an
+// acknowledgement that they sent before a rewind and that arrives when the
+// entries were written again counts for those, and a client that claims points
+// and never acknowledges gets them again with every connect. In a single-device
+// business the point is the user's ('t' in the view), not a device's.
+//
 // # Non-obvious
 //
 // Locks are taken in this order: a client's, then a partition's, then a

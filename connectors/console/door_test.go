@@ -57,6 +57,7 @@ var doors = map[string]registry.Role{
 	"GET /config/edit": operatorMay, "POST /config/edit": operatorMay, "GET /config/send": operatorMay, "POST /config/send": operatorMay,
 	"GET /config/online": operatorMay, "POST /config/online": operatorMay, "GET /config/offline": operatorMay, "POST /config/offline": operatorMay,
 	"GET /config/delete": operatorMay, "POST /config/delete": operatorMay,
+	"GET /query/redeliver": operatorMay, "POST /query/redeliver": operatorMay, "POST /api/v1/instances/{instanceId}/redeliver": operatorMay,
 	"GET /query": viewerMay, "GET /service": viewerMay, "GET /service/signature": adminMay, "POST /service/signature": adminMay,
 	"GET /records": viewerMay, "GET /record": viewerMay, "GET /oplog": operatorMay,
 	"GET /instances": viewerMay, "GET /instance": viewerMay, "GET /instance/new": operatorMay, "POST /instance/new": operatorMay,

@@ -75,6 +75,7 @@ func TestEveryWriteWithoutLeader(t *testing.T) {
 		"POST " + v1 + "/registry/members":                           `{"id":"r4","address":"10.0.0.4:7000"}`,
 		"POST " + v1 + "/users":                                      `{"name":"bob","role":"viewer"}`,
 		"POST " + v1 + "/instances/{instanceId}/sync/{bizType}/send": `{"target":"u1","data":"x","uniqueId":"m1","os":["iOS"]}`,
+		"POST " + v1 + "/instances/{instanceId}/redeliver":           `{"bizType":"UCHAT","targets":["u1"],"after":0}`,
 	}
 	// These change nothing in the registry, or not for this caller.
 	local := []string{

@@ -123,6 +123,18 @@ var reasons = map[string]string{
 
 	"a revision, as an event or an answer had it": "应为事件或应答中给出的修订号",
 
+	// Redelivery.
+	"%d of them: use 1 to %d":                                                 "共 %s 个：应为 1 至 %s 个",
+	"over %d characters":                                                      "超过 %s 个字符",
+	"an oplog id, or 0 for all":                                               "应为 oplog 编号，0 表示全部",
+	"%.20q: an oplog id, or 0 for all":                                        "%s：应为 oplog 编号，0 表示全部",
+	"a time in epoch ms":                                                      "应为毫秒时间戳",
+	"say either after (an oplog id) or since (a time)":                        "请在 after（oplog 编号）与 since（时间）中指定一个",
+	"%.100q is named twice":                                                   "%s 重复出现",
+	"%q keeps nothing that could come again":                                  "%s 不保存数据，无法重新推送",
+	"%q goes to whichever device of a user is online: leave it out":           "%s 推送到用户在线的任一设备：请勿指定设备",
+	"their devices have more than %d sync points: name fewer targets at once": "这些目标的设备同步位点超过 %s 个：请减少目标数量",
+
 	// Limits.
 	"%d instances: the limit":                                                "已有 %s 个实例：达到上限",
 	"%d configs: the limit":                                                  "已有 %s 个配置：达到上限",

@@ -13,13 +13,13 @@ import (
 )
 
 // beside is another edge on the same topics, with stores of its own.
-func (h *house) beside() *house {
+func (h *house) beside(id string) *house {
 	h.t.Helper()
 	other := &house{
 		t: h.t, cluster: h.cluster, topo: h.topo, fs: newMemFS(), shared: h.shared, task: h.task,
 		settings: h.current(), changed: make(chan struct{}, 1), cfg: h.cfg,
 	}
-	other.cfg.EdgeID = "beside"
+	other.cfg.EdgeID = id
 	other.start()
 	return other
 }
@@ -29,7 +29,7 @@ func (h *house) beside() *house {
 // comes later.
 func TestFirstConnectIsOne(t *testing.T) {
 	h := newHouse(t, nil)
-	other := h.beside()
+	other := h.beside("beside")
 	const devices, each = 20, 6
 	var firsts [devices]atomic.Int64
 	come := func(s *Server) {
@@ -59,7 +59,7 @@ func TestFirstConnectIsOne(t *testing.T) {
 	h.fs = newMemFS()
 	h.start()
 	come(h.server)
-	come(h.beside().server)
+	come(h.beside("beside").server)
 	for i := range firsts {
 		if n := firsts[i].Load(); n != 1 {
 			t.Errorf("device %d: %d are the first", i, n)

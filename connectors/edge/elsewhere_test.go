@@ -7,20 +7,10 @@ import (
 	"testing"
 	"time"
 
-	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/tidemarkio/tidemark/schemas"
 )
-
-// beside starts another edge at the same broker, with views of its own.
-func (h *house) beside(id string) *house {
-	h.t.Helper()
-	other := &house{t: h.t, cluster: h.cluster, topo: h.topo, fs: vfs.NewMem(), shared: h.shared, task: h.task, settings: h.current(), changed: make(chan struct{}, 1)}
-	other.cfg.EdgeID = id
-	other.start()
-	return other
-}
 
 // wantTarget waits until an edge knows a target so.
 func (h *house) wantTarget(dimension, target, want string) {

@@ -102,7 +102,7 @@ func (v *View) applyAck(b *pebble.Batch, ack *schemas.Ack) error {
 // applyClaim stages who was first with a device id: later ones change nothing.
 func (v *View) applyClaim(b *pebble.Batch, ack *schemas.Ack) error {
 	key := string(claimKey(nil, ack.InstanceID, ack.DeviceID))
-	if first, err := v.seenPoint(key); err != nil || first != nowhere {
+	if first, err := v.seenPoint(key); err != nil || first.To > 0 {
 		return err
 	}
 	v.setPoint(b, key, SyncPoint{To: ack.To}, ack.Time)

@@ -43,12 +43,16 @@ const settings = `instances:
 const businesses = `[{bizType: SAFE, scope: specified, target: user, multiDevice: true, consistency: true}, {bizType: OPEN, scope: specified, target: user, multiDevice: true, consistency: false}]`
 
 // running is a node on free ports, ready; stop ends it and its goroutines.
-func running(t *testing.T, dir string, mode tenant.Mode) (n *node.Node, stop func()) {
+func running(t *testing.T, dir string, mode tenant.Mode, change ...func(*node.Config)) (n *node.Node, stop func()) {
 	t.Helper()
-	n, err := node.New(node.Config{
+	cfg := node.Config{
 		DataDir: dir, HTTP: "127.0.0.1:0", Admin: "127.0.0.1:0", Native: "127.0.0.1:0", Kafka: "127.0.0.1:0",
 		Topology: topology.Config{Partitions: 2}, DeviceCredentials: mode, Log: slog.New(slog.DiscardHandler),
-	})
+	}
+	for _, c := range change {
+		c(&cfg)
+	}
+	n, err := node.New(cfg)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -176,6 +176,14 @@ func TestPlanRewinds(t *testing.T) {
 	h.ack("d1", "u1", "A", 2)
 	h.ack("d1", "u1", "DEV", 1)
 	h.ack("d1", "u1", "ALL", 1)
+	for l, want := range map[view.Log]int64{viewLog("A", "u1"): 2, viewLog("DEV", "d1"): 1, viewLog("ALL", "u1"): 1} {
+		eventually(t, "the view has "+l.BizType+"'s point", func() error { // a plan lists what the view has
+			if all, err := h.server.partitionOf(l.Target).view.Points(l); err != nil || len(all) != 1 || all[0].To != want {
+				return fmt.Errorf("%+v, %w", all, err)
+			}
+			return nil
+		})
+	}
 	for name, tt := range map[string]struct {
 		r    Redelivery
 		want string

@@ -93,7 +93,7 @@ var texts = map[string]text{
 
 	"rates": {"Rates", "速率"}, "perSecond": {"per second", "每秒"}, "latency": {"Latency", "延迟"}, "connections": {"Connections", "连接数"}, "partitions": {"Partitions", "分区"}, "partition": {"Partition", "分区"},
 	"lag": {"Lag", "积压"}, "viewLag": {"View lag", "视图积压"}, "inFlight": {"In flight", "处理中"}, "state": {"State", "状态"}, "parked": {"Parked tasks", "停放任务"},
-	"thisNode": {"Figures of node", "本页数据来自节点"}, "otherNodes": {"Other nodes:", "其他节点："}, "node": {"Node", "节点"},
+	"thisNode": {"Figures of node", "本页数据来自节点"}, "otherNodes": {"Other nodes:", "其他节点："}, "node": {"Node", "节点"}, "appVersion": {"App version", "应用版本"}, "transport": {"Transport", "传输方式"},
 	"quorum": {"Quorum", "仲裁"}, "leader": {"Leader", "主节点"}, "members": {"Members", "成员"}, "pending": {"Pending control records", "待发布控制记录"},
 	"ready": {"Ready", "就绪"}, "notReady": {"Not ready", "未就绪"}, "reason": {"Reason", "原因"},
 	"rate.calls": {"Calls", "调用"}, "rate.decided": {"Decided", "处理"}, "rate.delivered": {"Delivered", "下发"}, "rate.acknowledged": {"Acknowledged", "确认"},

@@ -80,7 +80,7 @@ func wrapTidemark(t *testing.T, dir string, n *e2e.Node) {
 export %s
 case "$1" in
 dev) set -- "$@" --http %[2]s --admin %[3]s --native %[4]s --kafka %[5]s ;;
-status | registry | config | sync | key | audit | stats | signature | instance | user) set -- "$@" --admin http://%[3]s ;;
+status | registry | config | sync | key | audit | stats | redeliver | live | signature | instance | user) set -- "$@" --admin http://%[3]s ;;
 send | listen) [[ " $* " == *" --kafka "* ]] || set -- "$@" --url http://%[2]s ;;
 esac
 exec %[6]s "$@"

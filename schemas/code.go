@@ -40,7 +40,7 @@ var Codes = []CodeInfo{
 	{ThirdMsgIDLong, false, "thirdMsgId is over 100 characters"},
 	{SystemError, false, "outcome unknown: send it again with the same thirdMsgId"},
 	{ArgsInvalid, false, "a field has the wrong type, form or length"},
-	{NotAuthorized, false, "the API key or the signature is missing or wrong, or the signature is stale or was used before; HTTP status 401"},
+	{NotAuthorized, false, "the API key or the signature is missing or wrong, or the signature is stale or was used before (HTTP status 401), or a page of another site calls (403)"},
 }
 
 // OK reports whether the code counts as success ("success": true).

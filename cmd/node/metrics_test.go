@@ -118,8 +118,10 @@ func TestMetricsHaveFixedCardinality(t *testing.T) {
 	}
 	use(1, 1, 1)
 	eventually(t, "checkpoints of both partitions", func() (string, bool) {
-		_, ok := scrape(t, n)[`tidemark_processor_checkpoint_timestamp_seconds{partition="1"}`]
-		return "without", ok
+		all := scrape(t, n)
+		_, zero := all[`tidemark_processor_checkpoint_timestamp_seconds{partition="0"}`]
+		_, one := all[`tidemark_processor_checkpoint_timestamp_seconds{partition="1"}`]
+		return fmt.Sprint(zero, one), zero && one
 	})
 	before := names()
 	use(8, 5, 10)

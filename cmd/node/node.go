@@ -259,6 +259,9 @@ func (n *Node) startTasks(_ context.Context, p *parts) (err error) {
 
 func (n *Node) startDoors(_ context.Context, p *parts) (err error) {
 	doorman := ingress.NewDoorman(ingress.DoormanConfig{Model: n.registry.Model, Used: n.uses.note, ReplaysMax: n.cfg.SignaturesMax})
+	if err := n.metrics.Register(doorman); err != nil {
+		return fmt.Errorf("register metrics of the doorman: %w", err)
+	}
 	p.start("key uses", n.tellKeyUses)
 	n.ingress, err = ingress.New(ingress.Config{Client: n.as("ingress"), Topology: n.topo, Settings: n.settings, Trace: n.tracing.traceCalls(), Authorize: doorman.Authorize, Log: n.cfg.Log, Metrics: n.metrics})
 	if err != nil {

@@ -4,12 +4,12 @@ import (
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/hex"
-	"errors"
-	"fmt"
 	"net/http"
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/tidemarkio/tidemark/topology/registry"
 )
@@ -95,30 +95,37 @@ func NewDoorman(cfg DoormanConfig) *Doorman {
 	return &Doorman{cfg: cfg, seen: newReplays(cfg.ReplaysMax)}
 }
 
-// Why a call is refused. None says whether the instance or the key exists.
-var (
-	errNoKey    = errors.New("an API key is needed: Authorization: Bearer <API key>")
-	errWrongKey = errors.New("the API key is not one of this instance")
-	errUnsigned = fmt.Errorf("calls must be signed: send %s, %s and %s", HeaderKey, HeaderTimestamp, HeaderSignature)
-	errTime     = fmt.Errorf("%s: epoch milliseconds, at most %s from the server's time", HeaderTimestamp, SignatureWindow)
-	errBadSign  = fmt.Errorf("%s is not that of this call by this key", HeaderSignature)
-	errReplayed = fmt.Errorf("this signature was used before: sign each call anew, with its own %s", HeaderTimestamp)
-)
-
 // Authorize checks a call.
-func (d *Doorman) Authorize(r *http.Request, instanceID string, body []byte) error {
+func (d *Doorman) Authorize(r *http.Request, instanceID string) (verify func(body []byte) error, err error) {
 	m, now := d.cfg.Model(), d.cfg.Now()
 	instance := m.Instance(instanceID)
 	signed := r.Header.Get(HeaderSignature) != ""
 	switch {
 	case m.Signature() && !signed:
-		return errUnsigned
+		return nil, errUnsigned
 	case m.Signature() || signed && instance != nil && hasValid(instance, now):
-		return d.signature(r, instance, body, now)
+		return d.signature(r, instance, now)
 	case instance == nil || !hasValid(instance, now):
-		return nil // unknown instances have an answer of their own
+		return nil, nil // unknown instances have an answer of their own
 	}
-	return d.bearer(r, m, instanceID, now)
+	return nil, d.bearer(r, m, instanceID, now)
+}
+
+var (
+	descSignatures    = prometheus.NewDesc("tidemark_ingress_signatures", "Signatures of calls that are remembered, so that none is taken twice.", nil, nil)
+	descSignaturesMax = prometheus.NewDesc("tidemark_ingress_signatures_max", "Signatures of calls that may be remembered; at this limit signed calls are refused.", nil, nil)
+)
+
+// Describe implements prometheus.Collector.
+func (d *Doorman) Describe(to chan<- *prometheus.Desc) {
+	to <- descSignatures
+	to <- descSignaturesMax
+}
+
+// Collect implements prometheus.Collector: how many signatures are remembered.
+func (d *Doorman) Collect(to chan<- prometheus.Metric) {
+	to <- prometheus.MustNewConstMetric(descSignatures, prometheus.GaugeValue, float64(d.seen.len()))
+	to <- prometheus.MustNewConstMetric(descSignaturesMax, prometheus.GaugeValue, float64(d.cfg.ReplaysMax))
 }
 
 func hasValid(i *registry.Instance, now time.Time) bool {
@@ -143,37 +150,45 @@ func (d *Doorman) bearer(r *http.Request, m *registry.Model, instanceID string, 
 	return nil
 }
 
-func (d *Doorman) signature(r *http.Request, instance *registry.Instance, body []byte, now time.Time) error {
+// signature checks what can be checked without the body, and gives the rest.
+func (d *Doorman) signature(r *http.Request, instance *registry.Instance, now time.Time) (verify func(body []byte) error, err error) {
 	stamp := r.Header.Get(HeaderTimestamp)
 	ms, err := strconv.ParseInt(stamp, 10, 64)
 	if err != nil {
-		return errTime
+		return nil, errTime
 	}
 	if at := time.UnixMilli(ms); at.Before(now.Add(-SignatureWindow)) || at.After(now.Add(SignatureWindow)) {
-		return errTime
+		return nil, errTime
 	}
 	given, ok := strings.CutPrefix(r.Header.Get(HeaderSignature), signaturePrefix)
 	mac, err := hex.DecodeString(given)
 	if !ok || err != nil || len(mac) != sha256.Size {
-		return errBadSign
+		return nil, errBadSign
 	}
 	id := r.Header.Get(HeaderKey)
-	// A key that is not there costs as much as a wrong signature.
-	var key registry.Hash
-	known := false
-	if instance != nil {
-		for i := range instance.APIKeys {
-			if k := &instance.APIKeys[i]; k.ID == id && k.Sign != nil && k.Valid(now.UnixMilli()) {
-				key, known = *k.Sign, true
-			}
+	return func(body []byte) error {
+		key, known := signingKey(instance, id, now)
+		if !hmac.Equal(mac, signWith(&key, Canonical(r.Method, r.URL.RequestURI(), stamp, id, body))) || !known {
+			return errBadSign
+		}
+		if err := d.seen.add([16]byte(mac), time.UnixMilli(ms), now); err != nil {
+			return err
+		}
+		d.cfg.Used(instance.ID, registry.APIKey, id, now)
+		return nil
+	}, nil
+}
+
+// signingKey finds a key by its id. One that is not there is a key too, so that
+// it costs as much as a wrong signature.
+func signingKey(instance *registry.Instance, id string, now time.Time) (key registry.Hash, known bool) {
+	if instance == nil {
+		return key, false
+	}
+	for i := range instance.APIKeys {
+		if k := &instance.APIKeys[i]; k.ID == id && k.Sign != nil && k.Valid(now.UnixMilli()) {
+			key, known = *k.Sign, true
 		}
 	}
-	if !hmac.Equal(mac, signWith(&key, Canonical(r.Method, r.URL.RequestURI(), stamp, id, body))) || !known {
-		return errBadSign
-	}
-	if err := d.seen.add([16]byte(mac), time.UnixMilli(ms), now); err != nil {
-		return err
-	}
-	d.cfg.Used(instance.ID, registry.APIKey, id, now)
-	return nil
+	return key, known
 }

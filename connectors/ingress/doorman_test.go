@@ -31,6 +31,7 @@ type world struct {
 	model *registry.Model
 	now   time.Time
 	n     int
+	mu    sync.Mutex // over used
 	used  []string
 }
 
@@ -60,9 +61,20 @@ func (w *world) doorman(replaysMax int) *Doorman {
 	return NewDoorman(DoormanConfig{
 		Model: func() *registry.Model { return w.model }, Now: func() time.Time { return w.now }, ReplaysMax: replaysMax,
 		Used: func(instanceID string, _ registry.KeyKind, id string, _ time.Time) {
+			w.mu.Lock()
+			defer w.mu.Unlock()
 			w.used = append(w.used, instanceID+"/"+id)
 		},
 	})
+}
+
+// authorize asks the doorman both of his questions.
+func authorize(d *Doorman, r *http.Request, instanceID string, body []byte) error {
+	verify, err := d.Authorize(r, instanceID)
+	if err == nil && verify != nil {
+		err = verify(body)
+	}
+	return err
 }
 
 func (w *world) id(key string) string { return w.model.HashKey(registry.APIKey, key).ID() }
@@ -105,7 +117,7 @@ func TestAPIKeys(t *testing.T) {
 		{"an instance without keys", call(uri, "{}"), "open_APP1", nil},
 		{"an instance that is not there", call(uri, "{}"), "nobody", nil},
 	} {
-		if err := d.Authorize(c.r, c.instance, []byte("{}")); !errors.Is(err, c.want) {
+		if err := authorize(d, c.r, c.instance, []byte("{}")); !errors.Is(err, c.want) {
 			t.Errorf("%s: %v, want %v", c.what, err, c.want)
 		}
 	}
@@ -116,15 +128,15 @@ func TestAPIKeys(t *testing.T) {
 	retire := w.now.Add(time.Minute)
 	w.apply(registry.AddKey{InstanceID: demo, For: registry.APIKey, Key: w.model.NewKey(registry.APIKey, "ak-new-0123456789", ""), Retire: retire.UnixMilli()})
 	for _, key := range []string{demoKey, "ak-new-0123456789"} {
-		if err := d.Authorize(bearer(key), demo, []byte("{}")); err != nil {
+		if err := authorize(d, bearer(key), demo, []byte("{}")); err != nil {
 			t.Errorf("%s while keys overlap: %v", key, err)
 		}
 	}
 	w.now = retire
-	if err := d.Authorize(bearer(demoKey), demo, []byte("{}")); !errors.Is(err, errWrongKey) {
+	if err := authorize(d, bearer(demoKey), demo, []byte("{}")); !errors.Is(err, errWrongKey) {
 		t.Errorf("the retired key: %v", err)
 	}
-	if err := d.Authorize(bearer("ak-new-0123456789"), demo, []byte("{}")); err != nil {
+	if err := authorize(d, bearer("ak-new-0123456789"), demo, []byte("{}")); err != nil {
 		t.Errorf("the new key: %v", err)
 	}
 }
@@ -135,7 +147,7 @@ func TestSignature(t *testing.T) {
 	w := newWorld(t)
 	d := w.doorman(0)
 	const body = `{"bizType":"UCHAT"}`
-	if err := d.Authorize(call("/webapi/sync/single?instanceId=open_APP1", body), "open_APP1", []byte(body)); err != nil {
+	if err := authorize(d, call("/webapi/sync/single?instanceId=open_APP1", body), "open_APP1", []byte(body)); err != nil {
 		t.Fatalf("switch off, unsigned: %v", err)
 	}
 	w.apply(registry.SetSignature{On: true})
@@ -184,12 +196,12 @@ func TestSignature(t *testing.T) {
 		{"replayed", w.signed(uri, body, demoKey, w.now), demo, body, errReplayed},
 		{"signed anew", w.signed(uri, body, demoKey, tick), demo, body, nil},
 	} {
-		if err := d.Authorize(c.r, c.instance, []byte(c.body)); !errors.Is(err, c.want) {
+		if err := authorize(d, c.r, c.instance, []byte(c.body)); !errors.Is(err, c.want) {
 			t.Errorf("%s: %v, want %v", c.what, err, c.want)
 		}
 	}
 	w.apply(registry.SetSignature{On: false})
-	if err := d.Authorize(call("/webapi/sync/single?instanceId=open_APP1", body), "open_APP1", []byte(body)); err != nil {
+	if err := authorize(d, call("/webapi/sync/single?instanceId=open_APP1", body), "open_APP1", []byte(body)); err != nil {
 		t.Errorf("switched off again: %v", err)
 	}
 }
@@ -206,13 +218,13 @@ func TestReplaysAreRememberedAsLongAsTheyWouldPass(t *testing.T) {
 		w.now = start.Add(time.Duration(step) * 37 * time.Second)
 		for _, ahead := range []time.Duration{-SignatureWindow, 0, SignatureWindow} {
 			at := w.now.Add(ahead)
-			if err := d.Authorize(w.signed(uri, "{}", demoKey, at), demo, []byte("{}")); err != nil {
+			if err := authorize(d, w.signed(uri, "{}", demoKey, at), demo, []byte("{}")); err != nil {
 				t.Fatalf("step %d, %s: %v", step, ahead, err)
 			}
 			sent = append(sent, at)
 		}
 		for _, at := range sent {
-			if err := d.Authorize(w.signed(uri, "{}", demoKey, at), demo, []byte("{}")); err == nil {
+			if err := authorize(d, w.signed(uri, "{}", demoKey, at), demo, []byte("{}")); err == nil {
 				t.Fatalf("at %s the call signed at %s passes again", w.now, at)
 			}
 		}
@@ -227,16 +239,16 @@ func TestReplaysFull(t *testing.T) {
 	w.apply(registry.SetSignature{On: true})
 	d := w.doorman(3)
 	for i := range 3 {
-		if err := d.Authorize(w.signed(uri, "{}", demoKey, w.now.Add(time.Duration(i))), demo, []byte("{}")); i == 0 && err != nil {
+		if err := authorize(d, w.signed(uri, "{}", demoKey, w.now.Add(time.Duration(i))), demo, []byte("{}")); i == 0 && err != nil {
 			t.Fatal(err)
 		}
 		w.now = w.now.Add(time.Millisecond)
 	}
-	if err := d.Authorize(w.signed(uri, "{}", demoKey, w.now), demo, []byte("{}")); !errors.Is(err, ErrReplaysFull) {
+	if err := authorize(d, w.signed(uri, "{}", demoKey, w.now), demo, []byte("{}")); !errors.Is(err, errReplaysFull) {
 		t.Errorf("past the limit: %v", err)
 	}
 	w.now = w.now.Add(SignatureWindow + time.Minute)
-	if err := d.Authorize(w.signed(uri, "{}", demoKey, w.now), demo, []byte("{}")); err != nil {
+	if err := authorize(d, w.signed(uri, "{}", demoKey, w.now), demo, []byte("{}")); err != nil {
 		t.Errorf("when the old ones have aged: %v", err)
 	}
 }
@@ -251,7 +263,7 @@ func TestReplayedAtOnce(t *testing.T) {
 	for i := range 50 {
 		r := w.signed(uri, "{}", demoKey, w.now)
 		wg.Go(func() {
-			if d.Authorize(r, demo, []byte("{}")) == nil {
+			if authorize(d, r, demo, []byte("{}")) == nil {
 				passed.Store(i, true)
 			}
 		})
@@ -272,7 +284,7 @@ func TestExamples(t *testing.T) {
 	server := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
 		body, err := io.ReadAll(r.Body)
 		if err == nil {
-			err = d.Authorize(r, r.URL.Query().Get("instanceId"), body)
+			err = authorize(d, r, r.URL.Query().Get("instanceId"), body)
 		}
 		if err != nil {
 			rw.Header().Set(HeaderReason, err.Error())
@@ -316,7 +328,7 @@ func FuzzAuthorize(f *testing.F) {
 		r.Header[HeaderKey], r.Header[HeaderTimestamp], r.Header[HeaderSignature] = []string{key}, []string{stamp}, []string{sig}
 		r.Header["Authorization"] = []string{bearer}
 		r.URL.RawQuery = target
-		if err := w.doorman(0).Authorize(r, demo, []byte(body)); err == nil {
+		if err := authorize(w.doorman(0), r, demo, []byte(body)); err == nil {
 			t.Errorf("a call that nobody signed passes: %q %q %q", key, stamp, sig)
 		}
 	})

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"net/url"
 	"strconv"
 	"time"
 
@@ -18,78 +19,164 @@ const (
 	HeaderReason = "Tidemark-Reason"
 )
 
-// Authorize decides whether a call may be made; a non-nil error refuses it
-// with 401, NOT_AUTHORIZED and the error's text as the reason ([ErrReplaysFull]:
-// 503). body is the call's whole body. See [Doorman].
-type Authorize func(r *http.Request, instanceID string, body []byte) error
+// The calls that there are.
+const (
+	pathSingle = "/webapi/sync/single"
+	pathGlobal = "/webapi/sync/global"
+)
 
-// Handler serves POST /webapi/sync/single and /webapi/sync/global.
-func (s *Server) Handler() http.Handler {
-	mux := http.NewServeMux()
-	mux.HandleFunc("POST /webapi/sync/single", func(w http.ResponseWriter, r *http.Request) { s.serve(w, r, schemas.ScopeSpecified) })
-	mux.HandleFunc("POST /webapi/sync/global", func(w http.ResponseWriter, r *http.Request) { s.serve(w, r, schemas.ScopeGlobal) })
-	return mux
-}
+// Authorize decides whether a call of an instance may be made, by its headers
+// and before its body is read. What only the body can tell is asked of verify
+// once that is there; nil: nothing. An error of either refuses the call with
+// 401, NOT_AUTHORIZED and its text as the reason. See [Doorman].
+type Authorize func(r *http.Request, instanceID string) (verify func(body []byte) error, err error)
 
-func (s *Server) serve(w http.ResponseWriter, r *http.Request, scope string) {
+// Handler serves POST /webapi/sync/single and /webapi/sync/global, under these
+// very paths. Whatever is called is answered with a result; README has the
+// codes and statuses. It wants a ResponseWriter whose read deadline can be set,
+// as net/http's can, or bodies may be as slow as they like.
+func (s *Server) Handler() http.Handler { return http.HandlerFunc(s.serve) }
+
+func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 	began := time.Now()
 	r, end := s.traced(r)
-	status, res := s.handle(w, r, scope)
+	status := http.StatusOK
+	res, err := s.handle(w, r)
+	if err != nil {
+		no := asRefusal(err)
+		status, res = no.status, schemas.Result{Code: no.code, Reason: no.text}
+		if no.retry > 0 {
+			w.Header().Set("Retry-After", strconv.Itoa(no.retry))
+		}
+		if no.close {
+			w.Header().Set("Connection", "close")
+			_ = http.NewResponseController(w).SetReadDeadline(began) // or the server reads on, to close a body in order
+		}
+		s.metrics.refused.WithLabelValues(no.label).Inc()
+	}
 	end(res.Code)
 	s.metrics.observe(res.Code, time.Since(began))
 	answer(w, status, &res)
 }
 
-// handle gives the HTTP status and the result of a call. Business outcomes are
-// all 200, as the source has it; other statuses are for what never became a
-// request.
-func (s *Server) handle(w http.ResponseWriter, r *http.Request, scope string) (int, schemas.Result) {
-	refuse := func(status int, code schemas.Code, reason string) (int, schemas.Result) {
-		return status, schemas.Result{Code: code, Reason: reason}
+func asRefusal(err error) *refusal {
+	var no *refusal
+	if errors.As(err, &no) {
+		return no
 	}
-	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, schemas.MaxRequestBytes))
-	var tooLarge *http.MaxBytesError
-	switch {
-	case errors.As(err, &tooLarge):
-		return refuse(http.StatusRequestEntityTooLarge, schemas.ArgsInvalid, "the body is over "+strconv.Itoa(schemas.MaxRequestBytes)+" bytes")
-	case err != nil:
-		return refuse(http.StatusBadRequest, schemas.ArgsInvalid, "the body did not arrive whole")
+	return errOther.with(err)
+}
+
+// handle gives the result of a call, which is answered with status 200 as the
+// source has it, or the refusal of what never became a request.
+func (s *Server) handle(w http.ResponseWriter, r *http.Request) (schemas.Result, error) {
+	// It holds for what is refused too: before it answers, the HTTP server
+	// reads what is left of a body.
+	deadline := http.NewResponseController(w)
+	_ = deadline.SetReadDeadline(time.Now().Add(s.cfg.BodyTimeout)) // see Handler
+	scope, err := route(w, r)
+	if err != nil {
+		return schemas.Result{}, err
 	}
-	instance := r.URL.Query().Get("instanceId")
-	if s.cfg.Authorize != nil {
-		if err := s.cfg.Authorize(r, instance, body); err != nil {
-			if errors.Is(err, ErrReplaysFull) {
-				w.Header().Set("Retry-After", "60")
-				return refuse(http.StatusServiceUnavailable, schemas.SystemError, err.Error())
-			}
-			return refuse(http.StatusUnauthorized, schemas.NotAuthorized, err.Error())
-		}
+	bytes, err := bodyBytes(r)
+	if err != nil {
+		return schemas.Result{}, err
 	}
+	if !s.places.enter(bytes) {
+		return schemas.Result{}, errBusy
+	}
+	defer func() { s.places.leave(bytes) }()
+	instance, err := instanceOf(r)
+	if err != nil {
+		return schemas.Result{}, err
+	}
+	body, err := s.admit(w, r, instance)
+	if err != nil {
+		return schemas.Result{}, err
+	}
+	s.places.giveBack(bytes - int64(len(body)))
+	bytes = int64(len(body))
+	_ = deadline.SetReadDeadline(time.Time{}) // or the server takes the wait for the result for a caller that has gone
+	return s.request(r, instance, scope, body)
+}
+
+// request asks for what a body says and gives the result.
+func (s *Server) request(r *http.Request, instance, scope string, body []byte) (schemas.Result, error) {
 	var req schemas.Request
 	if err := req.DecodeJSON(body); err != nil {
-		status := http.StatusOK
 		if errors.Is(err, schemas.ErrJSONSyntax) {
-			status = http.StatusBadRequest
+			return schemas.Result{}, errSyntax.with(err)
 		}
-		return refuse(status, schemas.ArgsInvalid, err.Error())
+		return schemas.Result{Code: schemas.ArgsInvalid, Reason: err.Error()}, nil
 	}
 	req.InstanceID, req.Scope = instance, scope
 	if req.Global() {
 		req.LinkToken = ""
 	}
 	if f := s.check(&req); !f.None() {
-		return refuse(http.StatusOK, f.Code, f.Reason)
+		return schemas.Result{Code: f.Code, Reason: f.Reason}, nil
 	}
-	res, err := s.ask(r.Context(), &req)
+	res, err := s.exchange(r.Context(), &req)
 	switch {
 	case errors.Is(err, errBusy):
-		w.Header().Set("Retry-After", "1")
-		return refuse(http.StatusServiceUnavailable, schemas.SystemError, err.Error())
+		return schemas.Result{}, errBusy
 	case err != nil:
 		s.cfg.Log.Warn("call without an answer", "instance", instance, "biz", req.BizType, "err", err)
-		return refuse(http.StatusOK, schemas.SystemError, "outcome unknown, send it again with the same thirdMsgId: "+err.Error())
+		return schemas.Result{Code: schemas.SystemError, Reason: "outcome unknown, send it again with the same thirdMsgId: " + err.Error()}, nil
 	}
-	return http.StatusOK, res
+	return res, nil
+}
+
+// sites tells calls of pages in a browser. Who is no browser says nothing of
+// sites and passes.
+var sites = http.NewCrossOriginProtection()
+
+// route finds the call. A path is taken as it was sent: what a server would
+// have to mend first was signed or judged by somebody else in another form.
+func route(w http.ResponseWriter, r *http.Request) (scope string, err error) {
+	switch r.URL.EscapedPath() {
+	case pathSingle:
+		scope = schemas.ScopeSpecified
+	case pathGlobal:
+		scope = schemas.ScopeGlobal
+	default:
+		return "", errNoSuchCall
+	}
+	if r.Method != http.MethodPost {
+		w.Header().Set("Allow", http.MethodPost)
+		return "", errMethod
+	}
+	if sites.Check(r) != nil {
+		return "", errSite
+	}
+	return scope, nil
+}
+
+// instanceOf reads whose call it is. Two instances in one query are none: who
+// checked the call before us may have read the other one.
+func instanceOf(r *http.Request) (string, error) {
+	query, err := url.ParseQuery(r.URL.RawQuery)
+	if err != nil || len(query["instanceId"]) > 1 {
+		return "", errQuery
+	}
+	return query.Get("instanceId"), nil
+}
+
+// admit checks who calls and reads the body.
+func (s *Server) admit(w http.ResponseWriter, r *http.Request, instance string) (body []byte, err error) {
+	var verify func([]byte) error
+	if s.cfg.Authorize != nil {
+		if verify, err = s.cfg.Authorize(r, instance); err != nil {
+			return nil, err
+		}
+	}
+	if body, err = readBody(w, r); err != nil {
+		return nil, err
+	}
+	if verify != nil {
+		err = verify(body)
+	}
+	return body, err
 }
 
 // check finds the faults that no change of settings could heal; the others are

@@ -25,6 +25,11 @@ import (
 const (
 	DefaultTimeout     = 10 * time.Second
 	DefaultInFlightMax = 10_000
+	// DefaultBodyTimeout is how long a call's body may take to arrive.
+	DefaultBodyTimeout = 10 * time.Second
+	// DefaultBodyBytesMax bounds the bodies that are kept: 6.4 KiB for each of
+	// [DefaultInFlightMax] calls.
+	DefaultBodyBytesMax = 64 << 20
 )
 
 // Config of a [Server]. The zero value of each optional field is usable.
@@ -42,9 +47,17 @@ type Config struct {
 	// Timeout is how long a call waits for its result; default 10 s. Longer
 	// rides out a takeover, shorter frees callers sooner.
 	Timeout time.Duration
-	// InFlightMax bounds the calls that wait at the same time; default 10,000.
-	// Past it calls are refused with 503.
+	// InFlightMax bounds the calls under way, from their headers on; default
+	// 10,000. Past it calls are refused with 503.
 	InFlightMax int
+	// BodyBytesMax bounds the bytes kept for the bodies of all calls under way;
+	// default 64 MiB. A body whose length is not said counts as the largest
+	// there may be (256 KiB) until it is there. Past it calls are refused with
+	// 503.
+	BodyBytesMax int64
+	// BodyTimeout is how long a call's body may take to arrive; default 10 s.
+	// Past it the call is refused with 408.
+	BodyTimeout time.Duration
 	// Trace begins the spans of calls; nil: none.
 	Trace Trace
 	// Log is where to report; default slog.Default().
@@ -62,8 +75,10 @@ func (c *Config) Validate() error {
 		return errors.New("ingress: Topology is missing")
 	case c.Settings == nil:
 		return errors.New("ingress: Settings is missing")
-	case c.Timeout < 0 || c.InFlightMax < 0:
-		return errors.New("ingress: Timeout and InFlightMax cannot be negative")
+	case c.Timeout < 0 || c.InFlightMax < 0 || c.BodyTimeout < 0:
+		return errors.New("ingress: Timeout, InFlightMax and BodyTimeout cannot be negative")
+	case c.BodyBytesMax != 0 && c.BodyBytesMax < schemas.MaxRequestBytes:
+		return fmt.Errorf("ingress: BodyBytesMax is %d: one body may have %d", c.BodyBytesMax, schemas.MaxRequestBytes)
 	}
 	return nil
 }
@@ -78,31 +93,51 @@ type Server struct {
 	nonce    string // first part of every request id of this process
 	next     atomic.Uint64
 	ready    atomic.Bool
+	places   places
 	metrics  *metrics
+	// exchange writes a request and waits for its result: ask, but in tests.
+	exchange func(context.Context, *schemas.Request) (schemas.Result, error)
 
 	mu      sync.Mutex
 	waiting map[string]chan schemas.Result
 }
 
-// New checks the configuration and opens the clients.
-func New(cfg Config) (*Server, error) {
+// newServer fills in defaults. It has no clients yet.
+func newServer(cfg Config) *Server {
 	if cfg.Timeout == 0 {
 		cfg.Timeout = DefaultTimeout
 	}
 	if cfg.InFlightMax == 0 {
 		cfg.InFlightMax = DefaultInFlightMax
 	}
+	if cfg.BodyTimeout == 0 {
+		cfg.BodyTimeout = DefaultBodyTimeout
+	}
+	if cfg.BodyBytesMax == 0 {
+		cfg.BodyBytesMax = DefaultBodyBytesMax
+	}
 	if cfg.Log == nil {
 		cfg.Log = slog.Default()
 	}
+	s := &Server{cfg: cfg, waiting: make(map[string]chan schemas.Result)}
+	s.places = places{callsMax: cfg.InFlightMax, bytesMax: cfg.BodyBytesMax}
+	s.metrics = newMetrics(&s.places)
+	s.exchange = s.ask
+	return s
+}
+
+// New checks the configuration and opens the clients.
+func New(cfg Config) (*Server, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
+	s := newServer(cfg)
+	cfg = s.cfg
 	var random [8]byte
 	if _, err := rand.Read(random[:]); err != nil {
 		return nil, fmt.Errorf("ingress: read random bytes: %w", err)
 	}
-	s := &Server{cfg: cfg, nonce: hex.EncodeToString(random[:]), waiting: make(map[string]chan schemas.Result), metrics: newMetrics()}
+	s.nonce = hex.EncodeToString(random[:])
 	s.part = int32(random[0]) % cfg.Topology.Results.Partitions
 	s.reply = strconv.AppendInt(nil, int64(s.part), 10)
 	var err error
@@ -112,6 +147,7 @@ func New(cfg Config) (*Server, error) {
 		kgo.RequiredAcks(kgo.AllISRAcks()),
 		kgo.ProducerLinger(0),
 		kgo.MaxBufferedRecords(cfg.InFlightMax),
+		kgo.MaxBufferedBytes(int(cfg.BodyBytesMax)),
 		kgo.RecordDeliveryTimeout(cfg.Timeout),
 	}, cfg.Client...)...)
 	if err != nil {
@@ -184,18 +220,11 @@ func (s *Server) deliver(r *kgo.Record) {
 	}
 }
 
-// errBusy says that too many calls wait already.
-var errBusy = errors.New("too many calls are waiting")
-
-// ask writes a request and waits for its result.
+// ask writes a request and waits for its result. Who asks has a place.
 func (s *Server) ask(ctx context.Context, req *schemas.Request) (schemas.Result, error) {
 	id := s.nonce + "-" + strconv.FormatUint(s.next.Add(1), 36)
 	answer := make(chan schemas.Result, 1)
 	s.mu.Lock()
-	if len(s.waiting) >= s.cfg.InFlightMax {
-		s.mu.Unlock()
-		return schemas.Result{}, errBusy
-	}
 	s.waiting[id] = answer
 	s.mu.Unlock()
 	defer func() {
@@ -206,7 +235,9 @@ func (s *Server) ask(ctx context.Context, req *schemas.Request) (schemas.Result,
 	ctx, cancel := context.WithTimeout(ctx, s.cfg.Timeout)
 	defer cancel()
 	failed := make(chan error, 1)
-	s.producer.Produce(context.WithoutCancel(ctx), withTrace(ctx, s.record(req, id)), func(_ *kgo.Record, err error) {
+	// What is written without a caller who waits for it (its brokers are slow)
+	// takes room too: without any, nothing is written.
+	s.producer.TryProduce(context.WithoutCancel(ctx), withTrace(ctx, s.record(req, id)), func(_ *kgo.Record, err error) {
 		if err != nil {
 			failed <- err
 		}
@@ -215,6 +246,9 @@ func (s *Server) ask(ctx context.Context, req *schemas.Request) (schemas.Result,
 	case res := <-answer:
 		return res, nil
 	case err := <-failed:
+		if errors.Is(err, kgo.ErrMaxBuffered) {
+			return schemas.Result{}, errBusy
+		}
 		return schemas.Result{}, fmt.Errorf("write request: %w", err)
 	case <-ctx.Done():
 		return schemas.Result{}, fmt.Errorf("wait for the result: %w", ctx.Err())

@@ -13,5 +13,10 @@ func (s *Server) Push(ctx context.Context, req *schemas.Request) (schemas.Result
 	if f := s.check(req); !f.None() {
 		return schemas.Result{Code: f.Code, Reason: f.Reason}, nil
 	}
-	return s.ask(ctx, req)
+	bytes := int64(len(req.Payload) + len(req.Base64))
+	if !s.places.enter(bytes) {
+		return schemas.Result{}, errBusy
+	}
+	defer s.places.leave(bytes)
+	return s.exchange(ctx, req)
 }

@@ -1,17 +1,12 @@
 package ingress
 
 import (
-	"errors"
 	"sync"
 	"time"
 )
 
 // DefaultReplaysMax is how many signatures a process remembers.
 const DefaultReplaysMax = 2 << 20
-
-// ErrReplaysFull says that no signed call can be taken now: forgetting one to
-// make room would let it be replayed.
-var ErrReplaysFull = errors.New("too many signed calls in ten minutes to remember them all: try again later, or raise the limit")
 
 // replays remembers signatures, a map for each minute in which they were made,
 // until they would be refused for their age.
@@ -28,7 +23,8 @@ func newReplays(limit int) *replays {
 }
 
 // add remembers a signature that was made at a time; the error says that it is
-// known, or that there is no room. The first half of a signature stands for
+// known, or that there is no room: forgetting one to make room would let it be
+// replayed. The first half of a signature stands for
 // all of it: nobody can make two valid ones that share it.
 func (r *replays) add(sig [16]byte, at, now time.Time) error {
 	minute := at.Unix() / 60
@@ -47,7 +43,7 @@ func (r *replays) add(sig [16]byte, at, now time.Time) error {
 		}
 	}
 	if r.n >= r.max {
-		return ErrReplaysFull
+		return errReplaysFull
 	}
 	if r.minutes[minute] == nil {
 		r.minutes[minute] = make(map[[16]byte]struct{})
@@ -55,4 +51,10 @@ func (r *replays) add(sig [16]byte, at, now time.Time) error {
 	r.minutes[minute][sig] = struct{}{}
 	r.n++
 	return nil
+}
+
+func (r *replays) len() int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.n
 }

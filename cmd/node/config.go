@@ -14,6 +14,7 @@ import (
 	"github.com/tidemarkio/tidemark/connectors/console"
 	"github.com/tidemarkio/tidemark/connectors/ingress"
 	"github.com/tidemarkio/tidemark/connectors/tenant"
+	"github.com/tidemarkio/tidemark/schemas"
 	"github.com/tidemarkio/tidemark/topology"
 )
 
@@ -25,8 +26,41 @@ const (
 	DefaultKafka  = "127.0.0.1:9092"
 )
 
-// DefaultSignaturesMax is how many signatures of calls are remembered.
-const DefaultSignaturesMax = ingress.DefaultReplaysMax
+// Defaults of a [PushConfig].
+const (
+	// DefaultSignaturesMax is how many signatures of calls are remembered.
+	DefaultSignaturesMax = ingress.DefaultReplaysMax
+	// DefaultInFlightMax bounds the calls under way, DefaultBodyBytesMax the
+	// bytes of their bodies, DefaultBodyTimeout how long one takes to arrive.
+	DefaultInFlightMax  = ingress.DefaultInFlightMax
+	DefaultBodyBytesMax = ingress.DefaultBodyBytesMax
+	DefaultBodyTimeout  = ingress.DefaultBodyTimeout
+)
+
+// PushConfig says who may push and how much at once. The zero value of each
+// field is its default.
+type PushConfig struct {
+	// Open lets callers from other machines push to instances without API keys;
+	// else only who is on this one may.
+	Open bool
+	// InFlightMax, BodyBytesMax, BodyTimeout: see [ingress.Config].
+	InFlightMax  int
+	BodyBytesMax int64
+	BodyTimeout  time.Duration
+}
+
+// Validate names the first thing that is wrong.
+func (c *PushConfig) Validate() error {
+	switch {
+	case c.InFlightMax < 0:
+		return errors.New("--push-in-flight-max cannot be negative")
+	case c.BodyTimeout < 0:
+		return errors.New("--push-body-timeout cannot be negative")
+	case c.BodyBytesMax != 0 && c.BodyBytesMax < schemas.MaxRequestBytes:
+		return fmt.Errorf("--push-body-bytes-max is %d: one body may have %d", c.BodyBytesMax, schemas.MaxRequestBytes)
+	}
+	return nil
+}
 
 // Config of a [Node]: `tidemark dev`, everything in one process.
 type Config struct {
@@ -70,6 +104,8 @@ type Config struct {
 	// for a proxy in front that ends TLS.
 	PublicPlaintext bool
 
+	// Push is the push door.
+	Push PushConfig
 	// SignaturesMax bounds the signatures of calls that are remembered, and so
 	// the signed calls in ten minutes; 0: [DefaultSignaturesMax].
 	SignaturesMax int
@@ -155,6 +191,9 @@ func (c *Config) Validate() error {
 	}
 	if c.SignaturesMax < 0 {
 		return errors.New("--signatures-max cannot be negative")
+	}
+	if err := c.Push.Validate(); err != nil {
+		return err
 	}
 	return c.DeviceCredentials.Check()
 }

@@ -258,12 +258,17 @@ func (n *Node) startTasks(_ context.Context, p *parts) (err error) {
 }
 
 func (n *Node) startDoors(_ context.Context, p *parts) (err error) {
-	doorman := ingress.NewDoorman(ingress.DoormanConfig{Model: n.registry.Model, Used: n.uses.note, ReplaysMax: n.cfg.SignaturesMax})
+	doorman := ingress.NewDoorman(ingress.DoormanConfig{Model: n.registry.Model, Used: n.uses.note, ReplaysMax: n.cfg.SignaturesMax, Open: n.cfg.Push.Open})
 	if err := n.metrics.Register(doorman); err != nil {
 		return fmt.Errorf("register metrics of the doorman: %w", err)
 	}
 	p.start("key uses", n.tellKeyUses)
-	n.ingress, err = ingress.New(ingress.Config{Client: n.as("ingress"), Topology: n.topo, Settings: n.settings, Trace: n.tracing.traceCalls(), Authorize: doorman.Authorize, Log: n.cfg.Log, Metrics: n.metrics})
+	push := &n.cfg.Push
+	n.ingress, err = ingress.New(ingress.Config{
+		Client: n.as("ingress"), Topology: n.topo, Settings: n.settings, Authorize: doorman.Authorize,
+		InFlightMax: push.InFlightMax, BodyBytesMax: push.BodyBytesMax, BodyTimeout: push.BodyTimeout,
+		Trace: n.tracing.traceCalls(), Log: n.cfg.Log, Metrics: n.metrics,
+	})
 	if err != nil {
 		return err
 	}

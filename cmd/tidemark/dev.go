@@ -39,6 +39,7 @@ can use it; --brokers uses a Kafka of yours instead.`,
   tidemark dev --data-dir /var/lib/tidemark --config tidemark.yaml
   tidemark dev --brokers kafka1:9092,kafka2:9092 --topic-prefix staging.
   tidemark dev --brokers kafka1:9092 --registry-id r1 --registry-listen 10.0.0.1:7000 --registry-peers r1=10.0.0.1:7000,r2=10.0.0.2:7000,r3=10.0.0.3:7000 --registry-tls-cert r1.crt --registry-tls-key r1.key --registry-tls-ca ca.crt
+  tidemark dev --http 10.0.0.1:8080 --plaintext --open-push    # in a network whose every member is trusted
   tidemark dev --demo                # and play a day of flights through it`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return f.run(cmd.Context(), cmd.OutOrStdout(), cmd.ErrOrStderr())
@@ -57,6 +58,10 @@ can use it; --brokers uses a Kafka of yours instead.`,
 	fl.StringVar((*string)(&f.node.DeviceCredentials), "device-credentials", string(tenant.Issue), "off, issue (refuse wrong ones), or require (refuse devices without theirs too)")
 	fl.BoolVar(&f.node.Fsync, "fsync", false, "embedded broker: survive a power cut, not only kill -9; slower")
 	fl.BoolVar(&f.node.PublicPlaintext, "plaintext", false, "allow plaintext HTTP on other addresses than loopback (behind a proxy that ends TLS)")
+	fl.BoolVar(&f.node.Push.Open, "open-push", false, "let other machines push to instances that have no API key; for a network whose every member is trusted")
+	fl.IntVar(&f.node.Push.InFlightMax, "push-in-flight-max", node.DefaultInFlightMax, "push calls under way at once; further ones are answered 503")
+	fl.Int64Var(&f.node.Push.BodyBytesMax, "push-body-bytes-max", node.DefaultBodyBytesMax, "bytes kept for the bodies of push calls under way; without room calls are answered 503")
+	fl.DurationVar(&f.node.Push.BodyTimeout, "push-body-timeout", node.DefaultBodyTimeout, "how long the body of a push call may take to arrive; then it is answered 408")
 	fl.IntVar(&f.node.SignaturesMax, "signatures-max", node.DefaultSignaturesMax, "signatures of calls to remember: past so many in ten minutes signed calls are refused; each takes some 40 bytes")
 	fl.Int64Var(&f.node.MemoryBudget, "memory-budget", 0, "refuse to start when the stores may need more bytes; 0: no budget")
 	fl.DurationVar(&f.node.CheckpointEvery, "checkpoint-every", 0, "how often a partition's base is written to the changelog; 0: 15s")

@@ -160,7 +160,7 @@ func TestOtherSites(t *testing.T) {
 	for what, header := range map[string][]string{
 		"another site":           {"Sec-Fetch-Site", "cross-site", "Origin", "https://evil.example"},
 		"a form of another site": {"Sec-Fetch-Site", "cross-site", "Origin", "null", "Content-Type", "text/plain"},
-		"another port":           {"Sec-Fetch-Site", "same-site", "Origin", "http://example.com:8081"},
+		"another port":           {"Sec-Fetch-Site", "same-site", "Origin", "http://127.0.0.1:8081"},
 		"an old browser":         {"Origin", "https://evil.example"},
 		"an old browser's frame": {"Origin", "null"},
 		"what no browser sends":  {"Sec-Fetch-Site", "x"},
@@ -171,7 +171,7 @@ func TestOtherSites(t *testing.T) {
 		"curl -d":            {"Content-Type", "application/x-www-form-urlencoded", "User-Agent", "curl/8"},
 		"a JSON client":      {"Content-Type", "application/json; charset=utf-8"},
 		"no content type":    {},
-		"the door's own":     {"Sec-Fetch-Site", "same-origin", "Origin", "http://example.com"},
+		"the door's own":     {"Sec-Fetch-Site", "same-origin", "Origin", "http://127.0.0.1:8080"},
 		"typed by a visitor": {"Sec-Fetch-Site", "none"},
 	} {
 		d.accepted(what, keyed(header...))

@@ -63,6 +63,9 @@ type DoormanConfig struct {
 	// as there may be signed calls in ten minutes; default [DefaultReplaysMax].
 	// Each takes some 40 bytes.
 	ReplaysMax int
+	// Open lets callers from anywhere push to instances without API keys: for a
+	// network whose every member is trusted.
+	Open bool
 	// Now is the clock; default time.Now.
 	Now func() time.Time
 }
@@ -71,8 +74,11 @@ type DoormanConfig struct {
 // switch on, signatures. Its [Doorman.Authorize] is an [Authorize].
 //
 // With the switch off, an instance that has API keys wants one as a bearer
-// token, or a signature; one that has none is open. With the switch on, every
-// call must be signed, and an instance without keys is closed. Signatures that
+// token, or a signature, even if all of them have expired; one that has none is
+// open to callers on this machine, and to nobody else unless Open says so. With
+// the switch on, every call must be signed, and an instance without keys is
+// closed. To who may not call, all instances look the same, those that are not
+// there too. Signatures that
 // were seen are remembered for as long as they would be accepted, by each
 // process for itself: a replay through another node is a duplicate for the
 // task, which stores nothing either.
@@ -103,10 +109,10 @@ func (d *Doorman) Authorize(r *http.Request, instanceID string) (verify func(bod
 	switch {
 	case m.Signature() && !signed:
 		return nil, errUnsigned
-	case m.Signature() || signed && instance != nil && hasValid(instance, now):
-		return d.signature(r, instance, now)
-	case instance == nil || !hasValid(instance, now):
+	case !m.Signature() && (instance == nil || len(instance.APIKeys) == 0) && (d.cfg.Open || local(r)):
 		return nil, nil // unknown instances have an answer of their own
+	case signed:
+		return d.signature(r, instance, now)
 	}
 	return nil, d.bearer(r, m, instanceID, now)
 }
@@ -128,19 +134,13 @@ func (d *Doorman) Collect(to chan<- prometheus.Metric) {
 	to <- prometheus.MustNewConstMetric(descSignaturesMax, prometheus.GaugeValue, float64(d.cfg.ReplaysMax))
 }
 
-func hasValid(i *registry.Instance, now time.Time) bool {
-	for k := range i.APIKeys {
-		if i.APIKeys[k].Valid(now.UnixMilli()) {
-			return true
-		}
-	}
-	return false
-}
-
 func (d *Doorman) bearer(r *http.Request, m *registry.Model, instanceID string, now time.Time) error {
 	scheme, secret, _ := strings.Cut(r.Header.Get("Authorization"), " ")
 	if !strings.EqualFold(scheme, "Bearer") || secret == "" {
 		return errNoKey
+	}
+	if m.Instance(instanceID) == nil {
+		m.HashKey(registry.APIKey, secret) // costs as much as where there is one
 	}
 	k := m.CheckKey(instanceID, registry.APIKey, strings.TrimSpace(secret), now.UnixMilli())
 	if k == nil {

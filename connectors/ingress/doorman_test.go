@@ -81,8 +81,16 @@ func (w *world) id(key string) string { return w.model.HashKey(registry.APIKey, 
 
 const uri = "/webapi/sync/single?instanceId=" + demo
 
+// call comes from this machine; from gives it another caller.
 func call(uri, body string) *http.Request {
-	return httptest.NewRequest(http.MethodPost, uri, strings.NewReader(body))
+	r := httptest.NewRequest(http.MethodPost, uri, strings.NewReader(body))
+	r.RemoteAddr, r.Host = "127.0.0.1:50000", "127.0.0.1:8080"
+	return r
+}
+
+func from(address string, r *http.Request) *http.Request {
+	r.RemoteAddr = address
+	return r
 }
 
 // signed is a call signed with a key at a time.

@@ -1,6 +1,7 @@
 package ingress
 
 import (
+	"math"
 	"sync"
 	"time"
 )
@@ -9,17 +10,20 @@ import (
 const DefaultReplaysMax = 2 << 20
 
 // replays remembers signatures, a map for each minute in which they were made,
-// until they would be refused for their age.
+// until they would be refused for their age. A clock that jumps back makes them
+// young again: so what was made in a minute up to the newest that was ever
+// forgotten is refused, whatever the clock says.
 type replays struct {
 	max int
 
 	mu      sync.Mutex
 	n       int
+	floor   int64 // the newest minute that was forgotten
 	minutes map[int64]map[[16]byte]struct{}
 }
 
 func newReplays(limit int) *replays {
-	return &replays{max: limit, minutes: make(map[int64]map[[16]byte]struct{})}
+	return &replays{max: limit, floor: math.MinInt64, minutes: make(map[int64]map[[16]byte]struct{})}
 }
 
 // add remembers a signature that was made at a time; the error says that it is
@@ -35,12 +39,10 @@ func (r *replays) add(sig [16]byte, at, now time.Time) error {
 		return errReplayed
 	}
 	if r.minutes[minute] == nil || r.n >= r.max {
-		for m, sigs := range r.minutes {
-			if m < oldest {
-				r.n -= len(sigs)
-				delete(r.minutes, m)
-			}
-		}
+		r.forget(oldest)
+	}
+	if minute <= r.floor {
+		return errTime
 	}
 	if r.n >= r.max {
 		return errReplaysFull
@@ -51,6 +53,17 @@ func (r *replays) add(sig [16]byte, at, now time.Time) error {
 	r.minutes[minute][sig] = struct{}{}
 	r.n++
 	return nil
+}
+
+// forget drops the minutes before the oldest that is accepted.
+func (r *replays) forget(oldest int64) {
+	for m, sigs := range r.minutes {
+		if m < oldest {
+			r.n -= len(sigs)
+			r.floor = max(r.floor, m)
+			delete(r.minutes, m)
+		}
+	}
 }
 
 func (r *replays) len() int {

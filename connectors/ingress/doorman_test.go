@@ -27,7 +27,7 @@ const (
 
 // world is a registry with two instances that have keys and one that has none.
 type world struct {
-	t     *testing.T
+	t     testing.TB
 	model *registry.Model
 	now   time.Time
 	n     int
@@ -35,7 +35,7 @@ type world struct {
 	used  []string
 }
 
-func newWorld(t *testing.T) *world {
+func newWorld(t testing.TB) *world {
 	w := &world{t: t, model: new(registry.Model), now: time.UnixMilli(1_700_000_000_000)}
 	w.apply(registry.Create{ID: "test", ClusterKey: registry.Hash{1}, Pepper: registry.Hash{2}, Topology: []byte(`{}`)})
 	for id, key := range map[string]string{demo: demoKey, "other_APP1": otherKey, "open_APP1": ""} {
@@ -325,13 +325,10 @@ func ExampleSign() {
 }
 
 func FuzzAuthorize(f *testing.F) {
-	w := &world{t: nil, model: new(registry.Model), now: time.UnixMilli(1_700_000_000_000)}
+	w := newWorld(f)
+	w.apply(registry.SetSignature{On: true})
 	f.Add("k", "1700000000000", "v1=00", "Bearer x", uri, "{}")
 	f.Fuzz(func(t *testing.T, key, stamp, sig, bearer, target, body string) {
-		if w.model.Revision() == 0 {
-			w = newWorld(t)
-			w.apply(registry.SetSignature{On: true})
-		}
 		r := call(uri, body)
 		r.Header[HeaderKey], r.Header[HeaderTimestamp], r.Header[HeaderSignature] = []string{key}, []string{stamp}, []string{sig}
 		r.Header["Authorization"] = []string{bearer}

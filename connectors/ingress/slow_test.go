@@ -45,14 +45,15 @@ func served(t *testing.T, tune ...func(*Config)) (*door, func() *wire) {
 	}
 }
 
-// head sends a call's head, with more header lines.
+// head is a call's head, with more header lines.
+func head(lines ...string) string {
+	all := append([]string{"POST " + uri + " HTTP/1.1", "Host: 127.0.0.1", "Authorization: Bearer " + demoKey}, lines...)
+	return strings.Join(all, "\r\n") + "\r\n\r\n"
+}
+
 func (w *wire) head(lines ...string) *wire {
 	w.t.Helper()
-	all := append([]string{"POST " + uri + " HTTP/1.1", "Host: 127.0.0.1", "Authorization: Bearer " + demoKey}, lines...)
-	if _, err := io.WriteString(w, strings.Join(all, "\r\n")+"\r\n\r\n"); err != nil {
-		w.t.Fatal(err)
-	}
-	return w
+	return w.send(head(lines...))
 }
 
 func (w *wire) send(text string) *wire {
@@ -63,9 +64,10 @@ func (w *wire) send(text string) *wire {
 	return w
 }
 
+// sized sends a whole call at once.
 func (w *wire) sized(body string) *wire {
 	w.t.Helper()
-	return w.head(fmt.Sprint("Content-Length: ", len(body))).send(body)
+	return w.send(head(fmt.Sprint("Content-Length: ", len(body))) + body)
 }
 
 // answered reads an answer; closed says that the connection must end with it.
@@ -108,6 +110,19 @@ func until(t testing.TB, what string, is func() bool) {
 	}
 }
 
+// patient lets bodies come as slowly as tests do.
+func patient(c *Config) { c.BodyTimeout = time.Minute }
+
+// took says how many requests were written, and that nothing is kept of calls
+// that have ended.
+func (d *door) took(requests int) {
+	d.t.Helper()
+	d.empty()
+	if n := d.requests(); n != requests {
+		d.t.Errorf("%d requests were written, want %d", n, requests)
+	}
+}
+
 // empty says that nothing is kept of calls that have ended.
 func (d *door) empty() {
 	d.t.Helper()
@@ -123,29 +138,28 @@ func TestSlowBodies(t *testing.T) {
 	dial().head("Content-Length: 100").answered("a body that does not come", http.StatusRequestTimeout, true)
 	dial().head("Content-Length: 100").send(`{"bizType":`).answered("half a body", http.StatusRequestTimeout, true)
 	dial().head("Transfer-Encoding: chunked").send("5\r\n{\"biz\r\n").answered("chunks without end", http.StatusRequestTimeout, true)
-	dial().head("Transfer-Encoding: chunked").send("zz\r\n").answered("no chunks", http.StatusBadRequest, true)
-	endless := dial().head("Transfer-Encoding: chunked")
-	endless.drips("400\r\n" + strings.Repeat("x", 0x400) + "\r\n")
-	endless.answered("chunks without end, fast", http.StatusRequestEntityTooLarge, true)
-	dial().head(fmt.Sprint("Content-Length: ", schemas.MaxRequestBytes+1)).answered("a length over the limit", http.StatusRequestEntityTooLarge, true)
 	// Who is not let in need not send a body, and does not keep the connection
 	// by not sending it.
 	dial().head("Authorization: Bearer x", "Content-Length: 100").answered("two keys", http.StatusRequestTimeout, true) // the first counts
 	w := dial().send("POST " + uri + " HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer x\r\nContent-Length: 100\r\n\r\n")
 	w.answered("a wrong key, without the body", http.StatusUnauthorized, true)
-	gone := dial().head("Content-Length: 100").send("{")
-	gone.Close()
-	d.empty()
-	if n := d.requests(); n != 0 {
-		t.Errorf("%d requests were written", n)
-	}
+	d.took(0)
 	ok := dial()
 	ok.sized(goodBody).answered("in time", http.StatusOK, false)
 	ok.sized(goodBody).answered("the next on this connection", http.StatusOK, false)
-	if n := d.requests(); n != 2 {
-		t.Errorf("%d requests, want the two good ones", n)
-	}
-	d.empty()
+	d.took(2)
+}
+
+// TestBrokenBodies end the call and its connection at once.
+func TestBrokenBodies(t *testing.T) {
+	d, dial := served(t, patient)
+	dial().head("Transfer-Encoding: chunked").send("zz\r\n").answered("no chunks", http.StatusBadRequest, true)
+	endless := dial().head("Transfer-Encoding: chunked")
+	endless.drips("400\r\n" + strings.Repeat("x", 0x400) + "\r\n")
+	endless.answered("chunks without end", http.StatusRequestEntityTooLarge, true)
+	dial().head(fmt.Sprint("Content-Length: ", schemas.MaxRequestBytes+1)).answered("a length over the limit", http.StatusRequestEntityTooLarge, true)
+	dial().head("Content-Length: 100").send("{").Close()
+	d.took(0)
 }
 
 // TestAnswersMayTakeLongerThanBodies: the time limit of a body ends with it.
@@ -171,7 +185,7 @@ func TestAnswersMayTakeLongerThanBodies(t *testing.T) {
 
 // TestCallsUnderWayAreBounded from their headers on.
 func TestCallsUnderWayAreBounded(t *testing.T) {
-	d, dial := served(t, func(c *Config) { c.InFlightMax = 2 })
+	d, dial := served(t, patient, func(c *Config) { c.InFlightMax = 2 })
 	release := make(chan struct{})
 	d.server.exchange = func(ctx context.Context, _ *schemas.Request) (schemas.Result, error) {
 		select {
@@ -201,7 +215,7 @@ func TestCallsUnderWayAreBounded(t *testing.T) {
 
 // TestBytesUnderWayAreBounded, whatever the number of calls.
 func TestBytesUnderWayAreBounded(t *testing.T) {
-	d, dial := served(t, func(c *Config) { c.BodyBytesMax = schemas.MaxRequestBytes })
+	d, dial := served(t, patient, func(c *Config) { c.BodyBytesMax = schemas.MaxRequestBytes })
 	chunked := dial().head("Transfer-Encoding: chunked")
 	until(t, "a body of unknown length has its room", func() bool {
 		_, bytes := d.server.places.used()
@@ -211,9 +225,7 @@ func TestBytesUnderWayAreBounded(t *testing.T) {
 	chunked.send(fmt.Sprintf("%x\r\n%s\r\n0\r\n\r\n", len(goodBody), goodBody)).answered("the body is there", http.StatusOK, false)
 	d.empty()
 	dial().sized(goodBody).answered("with room", http.StatusOK, false)
-	if n := d.requests(); n != 2 {
-		t.Errorf("%d requests, want 2", n)
-	}
+	d.took(2)
 }
 
 // TestPlacesKeepNothing of calls that end in any way.

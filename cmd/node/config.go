@@ -134,6 +134,9 @@ type Config struct {
 	// as says how a role reaches the broker, in tests of their rights; nil: all
 	// roles as one.
 	as func(role string) []kgo.Opt
+	// bodyTimeout is how long bodies of calls may take to arrive where nothing
+	// else is said; default [defaultBodyTimeout].
+	bodyTimeout time.Duration
 
 	// Version of the program, for metrics; default "dev".
 	Version string
@@ -157,6 +160,9 @@ func (c *Config) setDefaults() {
 	}
 	if c.Version == "" {
 		c.Version = "dev"
+	}
+	if c.bodyTimeout == 0 {
+		c.bodyTimeout = defaultBodyTimeout
 	}
 	if c.Now == nil {
 		c.Now = time.Now

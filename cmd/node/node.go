@@ -160,7 +160,7 @@ func (n *Node) steps() []step {
 
 // start brings the parts up, each once what it needs is there.
 func (n *Node) start(ctx context.Context, p *parts) error {
-	p.start("admin HTTP", serve(n.admin, n.adminHandler()))
+	p.start("admin HTTP", serve(n.admin, timely(n.cfg.bodyTimeout, n.adminHandler())))
 	if n.tracing != nil {
 		p.start("traces", n.tracing.run)
 	}
@@ -291,7 +291,7 @@ func (n *Node) startDoors(_ context.Context, p *parts) (err error) {
 	}
 	p.start("settings watch", func(ctx context.Context) error { return n.watchSettings(ctx, changed) })
 	p.start("edge", n.edge.Run)
-	p.start("public HTTP", serve(n.public, n.publicHandler()))
+	p.start("public HTTP", serve(n.public, timely(n.cfg.bodyTimeout, n.publicHandler())))
 	return nil
 }
 

@@ -138,7 +138,7 @@ func (p *Processor) Run(ctx context.Context) error {
 	mux.HandleFunc("GET /api/v1/status", p.serveStatus)
 	mux.Handle("GET /metrics", promhttp.HandlerFor(p.metrics, promhttp.HandlerOpts{}))
 	addProfiles(mux, func(h http.Handler) http.Handler { return h })
-	parts.start("admin HTTP", serve(p.listener, mux))
+	parts.start("admin HTTP", serve(p.listener, timely(defaultBodyTimeout, mux)))
 	if p.tracing != nil {
 		parts.start("traces", p.tracing.run)
 	}

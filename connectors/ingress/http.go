@@ -71,9 +71,8 @@ func asRefusal(err error) *refusal {
 // source has it, or the refusal of what never became a request.
 func (s *Server) handle(w http.ResponseWriter, r *http.Request) (schemas.Result, error) {
 	// It holds for what is refused too: before it answers, the HTTP server
-	// reads what is left of a body.
-	deadline := http.NewResponseController(w)
-	_ = deadline.SetReadDeadline(time.Now().Add(s.cfg.BodyTimeout)) // see Handler
+	// reads what is left of a body. With a body's end the server ends it.
+	_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(s.cfg.BodyTimeout)) // see Handler
 	scope, err := route(w, r)
 	if err != nil {
 		return schemas.Result{}, err
@@ -96,7 +95,6 @@ func (s *Server) handle(w http.ResponseWriter, r *http.Request) (schemas.Result,
 	}
 	s.places.giveBack(bytes - int64(len(body)))
 	bytes = int64(len(body))
-	_ = deadline.SetReadDeadline(time.Time{}) // or the server takes the wait for the result for a caller that has gone
 	return s.request(r, instance, scope, body)
 }
 

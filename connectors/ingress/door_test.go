@@ -3,10 +3,13 @@ package ingress
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"os"
+	"regexp"
 	"strings"
 	"sync"
 	"testing"
@@ -210,5 +213,19 @@ func TestEveryRefusalIsCounted(t *testing.T) {
 	newMetrics(new(places)).refused.Collect(all)
 	if n := len(all); n != len(refusals) {
 		t.Errorf("%d series before the first call, want %d", n, len(refusals))
+	}
+}
+
+// TestReadmeHasEveryRefusal with its status.
+func TestReadmeHasEveryRefusal(t *testing.T) {
+	text, err := os.ReadFile("../../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, r := range refusals {
+		row := regexp.MustCompile(fmt.Sprintf("(?m)^\\|[ 0-9,]*\\b%d\\b[ 0-9,]*\\|.*`%s`", r.status, r.label))
+		if !row.Match(text) {
+			t.Errorf("the README's table of refusals has no %s with status %d", r.label, r.status)
+		}
 	}
 }

@@ -78,10 +78,11 @@ type DoormanConfig struct {
 // open to callers on this machine, and to nobody else unless Open says so. With
 // the switch on, every call must be signed, and an instance without keys is
 // closed. To who may not call, all instances look the same, those that are not
-// there too. Signatures that
-// were seen are remembered for as long as they would be accepted, by each
-// process for itself: a replay through another node is a duplicate for the
-// task, which stores nothing either.
+// there too.
+//
+// Signatures that were seen are remembered for as long as they would be
+// accepted, by each process for itself: a replay through another node is a
+// duplicate for the task, which stores nothing either.
 type Doorman struct {
 	cfg  DoormanConfig
 	seen *replays

@@ -28,8 +28,8 @@ func newReplays(limit int) *replays {
 
 // add remembers a signature that was made at a time; the error says that it is
 // known, or that there is no room: forgetting one to make room would let it be
-// replayed. The first half of a signature stands for
-// all of it: nobody can make two valid ones that share it.
+// replayed. The first half of a signature stands for all of it: nobody can make
+// two valid ones that share it.
 func (r *replays) add(sig [16]byte, at, now time.Time) error {
 	minute := at.Unix() / 60
 	oldest := now.Add(-SignatureWindow).Unix() / 60

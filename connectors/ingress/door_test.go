@@ -186,10 +186,14 @@ func TestOtherSites(t *testing.T) {
 func TestReasonsCannotMakeHeaders(t *testing.T) {
 	d := newDoor(t, func(c *Config) { c.Authorize = nil })
 	const evil = "x\r\nSet-Cookie: a=b\x00\u2028\u0085é"
+	d.server.exchange = func(context.Context, *schemas.Request) (schemas.Result, error) {
+		return schemas.Result{Code: schemas.BizNotOnline, Reason: strings.Repeat(evil, 100)}, nil
+	}
 	for what, r := range map[string]*http.Request{
 		"instance": call("/webapi/sync/single?instanceId=x%0d%0aSet-Cookie:a=b", `{`),
 		"field":    call(uri, `{"`+strings.ReplaceAll(evil, "\r\n", `\r\n`)+`":1,"bizType":{}}`),
 		"payload":  call(uri, `{"payload":"`+evil+`"}`),
+		"a task's": call(uri, goodBody),
 		"version":  call(uri, strings.Replace(goodBody, `{`, `{"appMinVersion":"1\r\nSet-Cookie: a=b",`, 1)),
 	} {
 		w := d.do(r)

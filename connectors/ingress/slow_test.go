@@ -231,6 +231,9 @@ func TestBytesUnderWayAreBounded(t *testing.T) {
 // TestPlacesKeepNothing of calls that end in any way.
 func TestPlacesKeepNothing(t *testing.T) {
 	d := newDoor(t)
+	if _, err := d.server.Push(t.Context(), &schemas.Request{InstanceID: demo, BizType: "A", LinkToken: "u", ThirdMsgID: "m", Payload: "p"}); err != nil || d.requests() != 1 {
+		t.Errorf("from within: %v, %d requests", err, d.requests())
+	}
 	for _, r := range []*http.Request{
 		keyed(), call(uri, goodBody), call(uri+"&instanceId=x", goodBody), call("/", ""), call(uri, strings.Repeat("x", schemas.MaxRequestBytes+1)),
 		func() *http.Request { r := keyed(); r.ContentLength = -1; return r }(),

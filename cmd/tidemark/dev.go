@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -93,6 +94,9 @@ func (f *devFlags) run(ctx context.Context, out, errOut io.Writer) error {
 		return err
 	}
 	f.ports()
+	if f.demo && !f.node.Push.Open && !callsItselfLocal(f.node.HTTP) {
+		return fmt.Errorf("the demo pushes to an instance without an API key, and from %s it may not: let --http be on loopback, or say --open-push", f.node.HTTP)
+	}
 	n, err := node.New(f.node)
 	if err != nil {
 		return err
@@ -106,6 +110,14 @@ func (f *devFlags) run(ctx context.Context, out, errOut io.Writer) error {
 		return errors.Join(err, <-ended)
 	}
 	return <-ended
+}
+
+// callsItselfLocal reports whether who calls a listen address from this machine
+// comes from loopback.
+func callsItselfLocal(address string) bool {
+	host, _, err := net.SplitHostPort(address)
+	ip := net.ParseIP(host)
+	return err == nil && (host == "" || host == "localhost" || ip != nil && (ip.IsLoopback() || ip.IsUnspecified()))
 }
 
 // serve waits for the node and, if asked, plays the demo.

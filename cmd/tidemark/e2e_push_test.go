@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"strings"
 	"testing"
 	"time"
 
@@ -111,5 +112,22 @@ func TestInstancesWithoutKeysAreForThisMachine(t *testing.T) {
 			t.Errorf("a body that does not come: %d", got)
 		}
 		must(t, n.Stop())
+	}
+}
+
+// The demo pushes without an API key.
+func TestDemoSaysWhereItMayPush(t *testing.T) {
+	for address, may := range map[string]bool{
+		"127.0.0.1:8080": true, "localhost:8080": true, "[::1]:8080": true, "0.0.0.0:8080": true, "[::]:8080": true, ":8080": true,
+		"192.0.2.1:8080": false, "push.example:8080": false, "8080": false,
+	} {
+		if got := callsItselfLocal(address); got != may {
+			t.Errorf("%s: %v", address, got)
+		}
+	}
+	cmd := devCommand()
+	cmd.SetArgs([]string{"--demo", "--http", "192.0.2.1:8080", "--plaintext", "--data-dir", t.TempDir()})
+	if err := cmd.ExecuteContext(t.Context()); err == nil || !strings.Contains(err.Error(), "--open-push") {
+		t.Error(err)
 	}
 }

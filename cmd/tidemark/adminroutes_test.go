@@ -37,7 +37,7 @@ var adminCommands = map[string]string{
 	"POST /api/v1/instances/{instanceId}/keys":                      "key create i1",
 	"DELETE /api/v1/instances/{instanceId}/keys/{kind}/{keyId}":     "key revoke i1 api k",
 	"GET /api/v1/instances/{instanceId}/targets/{dimension}/{name}": "stats i1 user u",
-	"POST /api/v1/instances/{instanceId}/redeliver":                   "redeliver i1 B u1 --after 3 --dry-run",
+	"POST /api/v1/instances/{instanceId}/redeliver":                 "redeliver i1 B u1 --after 3 --dry-run",
 	"GET /api/v1/config":                                            "config export",
 	"POST /api/v1/config":                                           "config apply -f FILE",
 	"GET /api/v1/service/signature":                                 "signature show",

@@ -69,7 +69,7 @@ func newBroker(cfg Config, jars string) (*Broker, error) {
 }
 
 func (b *Broker) start(ctx context.Context) error {
-	ports, err := freePorts(2 * len(b.nodes))
+	ports, err := FreePorts(2 * len(b.nodes))
 	if err != nil {
 		return err
 	}

@@ -109,11 +109,11 @@ func TestLockWaitEndsWithContext(t *testing.T) {
 }
 
 func TestPorts(t *testing.T) {
-	a, err := freePorts(6)
+	a, err := FreePorts(6)
 	if err != nil {
 		t.Fatal(err)
 	}
-	b, err := freePorts(6)
+	b, err := FreePorts(6)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -192,8 +192,9 @@ var lastPort atomic.Int64
 
 func init() { lastPort.Store(int64(os.Getpid()) * 16 % (portMax - portMin)) }
 
-// freePorts finds n ports that nobody listens on.
-func freePorts(n int) ([]int, error) {
+// FreePorts finds n loopback ports that nobody listens on and that no outgoing
+// connection is given: who listens there can be killed and started again.
+func FreePorts(n int) ([]int, error) {
 	var found []int
 	for range portMax - portMin {
 		port := portMin + int(lastPort.Add(1)%(portMax-portMin))

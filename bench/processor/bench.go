@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/tidemarkio/tidemark/bench/broker"
+	"github.com/tidemarkio/tidemark/bench/progress"
 	"github.com/tidemarkio/tidemark/bench/report"
 )
 
@@ -48,7 +49,7 @@ func benchmark(ctx context.Context, o *options) (err error) {
 			err = fmt.Errorf("%w\nlogs of the programs are kept in %s", err, dir)
 		}
 	}()
-	prog := newProgress(steps(o, picked))
+	prog := progress.New(os.Stderr, steps(o, picked))
 	jar, err := buildPeer(ctx, o, picked, prog)
 	if err != nil {
 		return err
@@ -58,7 +59,7 @@ func benchmark(ctx context.Context, o *options) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, b.Stop()) }()
-	prog.say("%s", b)
+	prog.Say("%s", b)
 	m, err := newMeasurer(o, b, dir, jar, prog)
 	if err != nil {
 		return err
@@ -92,11 +93,11 @@ func (m *measurer) report(o *options, r *Results) error {
 	if err := render(r, o.out); err != nil {
 		return err
 	}
-	m.prog.say("report: %s", filepath.Join(o.out, reportFile))
+	m.prog.Say("report: %s", filepath.Join(o.out, reportFile))
 	return nil
 }
 
-func newMeasurer(o *options, b *broker.Broker, dir, jar string, prog *progress) (*measurer, error) {
+func newMeasurer(o *options, b *broker.Broker, dir, jar string, prog *progress.Progress) (*measurer, error) {
 	self, err := os.Executable()
 	if err != nil {
 		return nil, err
@@ -163,13 +164,13 @@ func (m *measurer) load(ctx context.Context, o *options) error {
 	if err := publishSettings(limited, m.k, topic, &o.work, m.env.Key, time.Now()); err != nil {
 		return err
 	}
-	step := m.prog.step("load requests", int64(o.work.Requests))
+	step := m.prog.Step("load requests", int64(o.work.Requests))
 	m.env.Want = o.work.expect()
 	if err := publishLoad(limited, m.k, topic, &o.work, step); err != nil {
 		return err
 	}
-	step.end("%d requests, %d of them unique", o.work.Requests, m.env.Want.unique)
-	m.prog.say("runs that do not count, to warm the broker:")
+	step.End("%d requests, %d of them unique", o.work.Requests, m.env.Want.unique)
+	m.prog.Say("runs that do not count, to warm the broker:")
 	for _, s := range warmers() {
 		id := "warm." + s.Name()
 		if _, err := m.drain(ctx, s, Job{ID: id, Prefix: throughputPrefix, Dir: filepath.Join(m.dir, id)}); err != nil {
@@ -194,7 +195,7 @@ func steps(o *options, picked []Scenario) int {
 }
 
 // buildPeer builds the Kafka Streams peer if it is wanted and not up to date.
-func buildPeer(ctx context.Context, o *options, picked []Scenario, prog *progress) (string, error) {
+func buildPeer(ctx context.Context, o *options, picked []Scenario, prog *progress.Progress) (string, error) {
 	jar, err := filepath.Abs(filepath.Join(o.peerDir, "target", "kafka-streams-peer.jar"))
 	if err != nil {
 		return "", err
@@ -203,7 +204,7 @@ func buildPeer(ctx context.Context, o *options, picked []Scenario, prog *progres
 	if !wanted || upToDate(jar, o.peerDir, filepath.Join(o.peerDir, "..", "..", "..", "schemas", "tidemark.proto")) {
 		return jar, nil
 	}
-	prog.say("building %s (the first time Maven fetches about 100 MB)", o.peerDir)
+	prog.Say("building %s (the first time Maven fetches about 100 MB)", o.peerDir)
 	ctx, cancel := context.WithTimeout(ctx, buildLimit)
 	defer cancel()
 	out, err := exec.CommandContext(ctx, "mvn", "-q", "-B", "-f", filepath.Join(o.peerDir, "pom.xml"), "package", "-DskipTests").CombinedOutput()

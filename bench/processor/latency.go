@@ -15,6 +15,7 @@ import (
 
 	"github.com/tidemarkio/tidemark/bench/child"
 	"github.com/tidemarkio/tidemark/bench/openloop"
+	"github.com/tidemarkio/tidemark/bench/progress"
 	"github.com/tidemarkio/tidemark/bench/report"
 	"github.com/tidemarkio/tidemark/schemas"
 	"github.com/tidemarkio/tidemark/topology"
@@ -162,7 +163,7 @@ func (m *measurer) offerOne(ctx context.Context, s Scenario, program *child.Chil
 	if p.index == 0 {
 		what += ", warm-up"
 	}
-	step := m.prog.step(what, int64(p.count))
+	step := m.prog.Step(what, int64(p.count))
 	noise, err := m.listen()
 	if err != nil {
 		return LatencyRun{}, err
@@ -186,7 +187,7 @@ func (m *measurer) offerOne(ctx context.Context, s Scenario, program *child.Chil
 		Foreign: noise.shareSince(program, own1.CPU),
 	}
 	l := p.latency.Percentiles()
-	step.end("p50 %s ms, p99 %s ms, others used %.0f %%", report.Milliseconds(l.P50), report.Milliseconds(l.P99), 100*run.Foreign)
+	step.End("p50 %s ms, p99 %s ms, others used %.0f %%", report.Milliseconds(l.P50), report.Milliseconds(l.P99), 100*run.Foreign)
 	return run, err
 }
 
@@ -216,13 +217,13 @@ type offer struct {
 }
 
 // run offers a phase and gives the longest delay between due and sent.
-func (o *offer) run(ctx context.Context, p *phase, step *step) (late time.Duration, err error) {
+func (o *offer) run(ctx context.Context, p *phase, step *progress.Step) (late time.Duration, err error) {
 	rng := rand.New(rand.NewPCG(o.w.Seed, uint64(p.index)))
 	var failed atomic.Pointer[error]
 	late, err = p.clock().Run(ctx, p.count, func(i int) func() {
 		r := o.request(rng, p, i)
 		if i%64 == 0 {
-			step.set(int64(i))
+			step.Set(int64(i))
 		}
 		return func() {
 			o.client.Produce(ctx, r, func(_ *kgo.Record, err error) {

@@ -11,6 +11,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"github.com/tidemarkio/tidemark/bench/progress"
 	"github.com/tidemarkio/tidemark/schemas"
 )
 
@@ -52,7 +53,7 @@ func publishSettings(ctx context.Context, k *kafka, topic string, w *workload, k
 }
 
 // publishLoad writes the workload to a requests topic.
-func publishLoad(ctx context.Context, k *kafka, topic string, w *workload, step *step) error {
+func publishLoad(ctx context.Context, k *kafka, topic string, w *workload, step *progress.Step) error {
 	client, err := producer(k.addrs)
 	if err != nil {
 		return err
@@ -65,7 +66,7 @@ func publishLoad(ctx context.Context, k *kafka, topic string, w *workload, step 
 			if err != nil {
 				failed.CompareAndSwap(nil, &err)
 			}
-			step.add(1)
+			step.Add(1)
 		})
 		return failed.Load() == nil
 	})

@@ -11,6 +11,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kfake"
 
 	"github.com/tidemarkio/tidemark/bench/child"
+	"github.com/tidemarkio/tidemark/bench/progress"
 	"github.com/tidemarkio/tidemark/schemas"
 )
 
@@ -28,7 +29,7 @@ func withFake(t *testing.T, w *workload) *measurer {
 	}
 	t.Cleanup(k.close)
 	return &measurer{
-		k: k, dir: t.TempDir(), prog: &progress{w: io.Discard}, limit: time.Minute, quiet: quietness{share: 1, tries: 1},
+		k: k, dir: t.TempDir(), prog: progress.New(io.Discard, 1), limit: time.Minute, quiet: quietness{share: 1, tries: 1},
 		env:    &Env{Brokers: fake.ListenAddrs(), Work: w, Want: w.expect(), Key: schemas.ClusterKey{1}, Self: os.Args[0]},
 		broker: func() (child.Usage, error) { return child.Usage{}, nil },
 	}
@@ -42,7 +43,7 @@ func (m *measurer) fill(ctx context.Context, t *testing.T, prefix string) {
 	if err := publishSettings(ctx, m.k, prefix+"requests", m.env.Work, m.env.Key, time.Unix(1e9, 0)); err != nil {
 		t.Fatal(err)
 	}
-	if err := publishLoad(ctx, m.k, prefix+"requests", m.env.Work, m.prog.step("", 0)); err != nil {
+	if err := publishLoad(ctx, m.k, prefix+"requests", m.env.Work, m.prog.Step("", 0)); err != nil {
 		t.Fatal(err)
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/tidemarkio/tidemark/bench/child"
+	"github.com/tidemarkio/tidemark/bench/progress"
 )
 
 // quietness is how much of other people's work a run may stand.
@@ -21,7 +22,7 @@ type quietness struct {
 const quietSample = time.Second
 
 // wait returns when the machine is quiet, or after the limit.
-func (q quietness) wait(ctx context.Context, prog *progress, known func() (time.Duration, error)) {
+func (q quietness) wait(ctx context.Context, prog *progress.Progress, known func() (time.Duration, error)) {
 	deadline := time.Now().Add(q.limit)
 	for told := false; time.Now().Before(deadline); {
 		busy1, err1 := child.Busy()
@@ -41,7 +42,7 @@ func (q quietness) wait(ctx context.Context, prog *progress, known func() (time.
 			return
 		}
 		if !told {
-			prog.say("others use this machine: waiting up to %s for quiet", q.limit)
+			prog.Say("others use this machine: waiting up to %s for quiet", q.limit)
 			told = true
 		}
 	}

@@ -12,6 +12,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/tidemarkio/tidemark/bench/child"
+	"github.com/tidemarkio/tidemark/bench/progress"
 	"github.com/tidemarkio/tidemark/schemas"
 )
 
@@ -55,7 +56,7 @@ type measurer struct {
 	env    *Env
 	dir    string
 	broker func() (child.Usage, error)
-	prog   *progress
+	prog   *progress.Progress
 	limit  time.Duration // of one run
 	quiet  quietness
 }
@@ -104,7 +105,7 @@ func (m *measurer) drain(ctx context.Context, s Scenario, job Job) (Run, error) 
 	if err != nil {
 		return Run{}, err
 	}
-	step := m.prog.step(s.Name(), sum(ends))
+	step := m.prog.Step(s.Name(), sum(ends))
 	run := Run{Scenario: s.Name(), Requests: int64(m.env.Work.Requests), LoadBefore: loadAverage()}
 	noise, err := m.listen()
 	if err != nil {
@@ -123,7 +124,7 @@ func (m *measurer) drain(ctx context.Context, s Scenario, job Job) (Run, error) 
 	if err != nil {
 		return Run{}, program.Explain(err)
 	}
-	step.end("%.0f requests/s, %.2f CPU-s per million, %d MiB, others used %.0f %%", run.PerSecond(), run.CPUPerMillion(), run.RSSPeak>>20, 100*run.Foreign)
+	step.End("%.0f requests/s, %.2f CPU-s per million, %d MiB, others used %.0f %%", run.PerSecond(), run.CPUPerMillion(), run.RSSPeak>>20, 100*run.Foreign)
 	if run.Check, err = m.check(ctx, plan); err != nil {
 		return Run{}, err
 	}
@@ -144,7 +145,7 @@ func (m *measurer) prepare(ctx context.Context, s Scenario, job Job) (Plan, erro
 }
 
 // watch fills in the times and costs of a run.
-func (m *measurer) watch(ctx context.Context, program *child.Child, plan Plan, job Job, ends map[int32]int64, step *step, run *Run) error {
+func (m *measurer) watch(ctx context.Context, program *child.Child, plan Plan, job Job, ends map[int32]int64, step *progress.Step, run *Run) error {
 	err := m.until(ctx, program, "first output", func() (bool, error) {
 		out, err := m.k.ends(ctx, plan.Output)
 		return sum(out) > 0, err
@@ -159,7 +160,7 @@ func (m *measurer) watch(ctx context.Context, program *child.Child, plan Plan, j
 	}
 	err = m.until(ctx, program, "all requests committed", func() (bool, error) {
 		at, err := m.k.committed(ctx, plan.Group, job.Requests())
-		step.set(sum(at))
+		step.Set(sum(at))
 		return sum(at) >= sum(ends), err
 	})
 	if err != nil {

@@ -66,6 +66,10 @@ bench-processor: build ## throughput and latency beside Kafka Streams and the ce
 bench-delivery: build ## how soon a push is at a client and a call answered, on a real broker and the embedded one
 	$(GO) run ./bench/delivery --tidemark $(BIN)
 
+.PHONY: bench-registry
+bench-registry: build ## changes in force, takeovers, loading, watchers, console pages, on a real broker
+	$(GO) run ./bench/registry --tidemark $(BIN)
+
 .PHONY: bench-dedupe
 bench-dedupe: ## the dedupe store's layouts at 10 M keys
 	$(GO) run ./bench/dedupe

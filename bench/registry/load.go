@@ -45,12 +45,22 @@ func newSeed(ctx context.Context, dir string, configs int) (*seed, error) {
 	if s.node, err = quorum.Open(cfg); err != nil {
 		return nil, err
 	}
-	for _, c := range fill(configs) {
-		if _, err := s.node.Propose(ctx, c); err != nil {
-			return nil, errors.Join(fmt.Errorf("fill a registry: %w", err), s.node.Close())
-		}
+	if err := s.fill(ctx); err != nil {
+		return nil, errors.Join(fmt.Errorf("fill a registry: %w", err), s.close())
 	}
 	return s, nil
+}
+
+func (s *seed) fill(ctx context.Context) error {
+	if err := s.node.Ready(ctx); err != nil {
+		return err
+	}
+	for _, c := range fill(s.configs) {
+		if _, err := s.node.Propose(ctx, c); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // fill is the commands that make an instance with so many configs, at least as

@@ -16,7 +16,7 @@ import (
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	err := command().ExecuteContext(ctx)
+	err := commandOf(&options{}).ExecuteContext(ctx)
 	stop()
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "error:", err)
@@ -62,8 +62,8 @@ const examples = `  go run ./bench/registry                                 # ev
   go run ./bench/registry --only force,takeover --kills 30 --out /var/tmp/registry
   go run ./bench/registry render --out bench/registry     # the report again, from results.json`
 
-func command() *cobra.Command {
-	o := &options{}
+// commandOf fills options from the command line and runs with them.
+func commandOf(o *options) *cobra.Command {
 	root := &cobra.Command{
 		Use:   "registry",
 		Short: "Measure the registry: changes in force, takeovers, loading, watchers, console pages, proposals",

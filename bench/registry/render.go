@@ -31,7 +31,7 @@ func reportText(r *Results) string {
 	if all := aims(r); len(all) > 0 {
 		table := report.NewTable("aim", "measured", "met")
 		for _, a := range all {
-			table.Row(a.what, a.measured, map[bool]string{true: "yes", false: "no"}[a.met])
+			table.Row(a.what, a.measured, a.met)
 		}
 		b.WriteString("\n## Aims\n\n" + table.String())
 	}

@@ -113,8 +113,8 @@ type audience struct {
 	wg     sync.WaitGroup
 
 	mu      sync.Mutex
-	at      []int64 // revision of each
-	changed *sync.Cond
+	at      []int64   // revision of each
+	changed sync.Cond // at changed
 	last    time.Time // when the latest of them was told
 	err     error
 }
@@ -122,7 +122,7 @@ type audience struct {
 func newAudience(ctx context.Context, n *quorum.Node, size int) *audience {
 	ctx, cancel := context.WithCancel(ctx)
 	a := &audience{cancel: cancel, at: make([]int64, size)}
-	a.changed = sync.NewCond(&a.mu)
+	a.changed.L = &a.mu
 	for i := range size {
 		a.wg.Go(func() {
 			w := n.Watch(0)

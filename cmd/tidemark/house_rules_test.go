@@ -37,10 +37,12 @@ connectors/tenant/mock:
 bench/child:
 bench/report:
 bench/openloop:
+bench/progress:
 bench/broker:                 bench/child
 bench/dedupe:                 bench/report state topology
 bench/delivery:               bench/broker bench/child bench/openloop bench/report schemas topology
-bench/processor:              bench/broker bench/child bench/openloop bench/report schemas topology
+bench/processor:              bench/broker bench/child bench/openloop bench/progress bench/report schemas topology
+bench/registry:               bench/broker bench/child bench/progress bench/report schemas topology topology/registry topology/registry/quorum
 cmd/internal/e2e:             bench/child
 cmd/sim:                      processor schemas topology
 cmd/node/embedded/guard:
@@ -58,6 +60,7 @@ var spawners = map[string]string{
 	"bench/child":              "one reads a child's output until the child has ended",
 	"bench/delivery":           "a listener and a caller each, joined at the end of a round",
 	"bench/processor":          "a reader of the output topic, ended with its run",
+	"bench/registry":           "a reader of results, watchers and callers, joined at the end of their part",
 	"cmd/node":                 "one for each part; Run returns when all have ended",
 	"cmd/node/demo":            "clients and lanes; Play returns when all have ended",
 	"cmd/node/embedded":        "the broker's upkeep; Close waits for it",
@@ -82,13 +85,13 @@ var (
 // libraries are known to few: who may import them, by the beginning of their
 // path, and what the others do.
 var libraries = []struct{ prefix, rooms, instead string }{
-	{"github.com/twmb/franz-go", "processor/runtime connectors/control connectors/edge connectors/ingress bench/broker bench/delivery bench/processor cmd/node cmd/node/demo cmd/node/embedded cmd/node/embedded/guard cmd/node/embedded/internal/anyreq cmd/internal/e2e cmd/tidemark",
+	{"github.com/twmb/franz-go", "processor/runtime connectors/control connectors/edge connectors/ingress bench/broker bench/delivery bench/processor bench/registry cmd/node cmd/node/demo cmd/node/embedded cmd/node/embedded/guard cmd/node/embedded/internal/anyreq cmd/internal/e2e cmd/tidemark",
 		"take records as values, and let a runtime or connector speak Kafka"},
 	{"github.com/cockroachdb/pebble", "state state/view bench/dedupe", "use package state: its README draws every key"},
-	{"github.com/hashicorp/raft", "topology/registry/quorum", "propose commands to quorum, and read registry.Model"},
+	{"github.com/hashicorp/raft", "topology/registry/quorum bench/registry", "propose commands to quorum, and read registry.Model"},
 	{"github.com/prometheus/", "processor/runtime connectors/edge connectors/ingress cmd/node", "return figures, and let the shell around you register them"},
 	{"go.opentelemetry.io/", "cmd/node", "take a function that begins a span, and let cmd/node fill it in"},
-	{"github.com/spf13/", "cmd/tidemark bench/delivery bench/processor", "take a Config, and leave flags to the command"},
+	{"github.com/spf13/", "cmd/tidemark bench/delivery bench/processor bench/registry", "take a Config, and leave flags to the command"},
 }
 
 // unshown are packages that a user can import and that have no Example of

@@ -64,10 +64,10 @@ func (o *options) steps() (n int) {
 }
 
 func (b *bench) everything(ctx context.Context) error {
-	var s *seed
+	var s seeds
 	if b.asks(partLoad) {
 		var err error
-		if s, err = newSeed(ctx, filepath.Join(b.dir, "seed"), b.configs); err != nil {
+		if s, err = newSeeds(ctx, filepath.Join(b.dir, "seeds"), b.configs, b.records); err != nil {
 			return err
 		}
 		defer s.close() //nolint:errcheck // closed before unless something failed
@@ -91,7 +91,7 @@ func (b *bench) everything(ctx context.Context) error {
 }
 
 // onKafka runs the parts that need a Kafka.
-func (b *bench) onKafka(ctx context.Context, s *seed) (err error) {
+func (b *bench) onKafka(ctx context.Context, s seeds) (err error) {
 	kafka, err := broker.Start(ctx, broker.Config{HeapMiB: b.heapMiB})
 	if err != nil {
 		return err

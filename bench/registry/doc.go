@@ -23,8 +23,9 @@
 // until the change is in force.
 //
 // load: a registry whose snapshot holds the configs is opened again, many times
-// in this process and a few times as a process of its own; and a file with as
-// many configs goes through the admin API of the three nodes above.
+// in this process and a few times as a process of its own: one that has just
+// been filled, which the aim is about, and one whose audit has grown. And a file
+// with as many configs goes through the admin API of the three nodes above.
 //
 // watch: watchers of a follower of three nodes in this process. The admin API
 // has no route to watch the registry by revision, so this is the Go API. One
@@ -35,14 +36,17 @@
 // page is timed until its last byte.
 //
 // propose: a change alone and many at once, against three nodes in this
-// process, each with a disk of its own; the ceiling is hashicorp/raft alone
-// with a log that is a file with an fsync for each batch, and no state.
+// process, on one disk; the ceiling is hashicorp/raft alone with a log that is a
+// file with an fsync for each batch, and no state.
 //
 // # Non-obvious
 //
 // Everything shares the machine's cores, this program too.
 //
 // Raft takes a snapshot half a minute to a minute after there is reason to. The
-// registry for the load part is filled when the program starts and idles
+// registries for the load part are filled when the program starts and idle
 // beside the parts before it.
+//
+// A follower hears of a commit with Raft's next message, 10 to 20 ms later:
+// that is most of what its watchers wait for.
 package main

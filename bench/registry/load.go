@@ -32,16 +32,39 @@ type seed struct {
 	dir     string // the node's, as `tidemark registry run --data-dir` has it
 	node    *quorum.Node
 	configs int
+	records int // of the audit, at least
+}
+
+// seeds are a registry with the configs alone, and one with a long past.
+type seeds []*seed
+
+func newSeeds(ctx context.Context, dir string, configs, records int) (seeds, error) {
+	var all seeds
+	for i, records := range []int{0, records} {
+		s, err := newSeed(ctx, filepath.Join(dir, fmt.Sprint(i)), configs, records)
+		if err != nil {
+			return nil, errors.Join(err, all.close())
+		}
+		all = append(all, s)
+	}
+	return all, nil
+}
+
+func (all seeds) close() (err error) {
+	for _, s := range all {
+		err = errors.Join(err, s.close())
+	}
+	return err
 }
 
 // newSeed fills the registry. Its snapshot comes later.
-func newSeed(ctx context.Context, dir string, configs int) (*seed, error) {
+func newSeed(ctx context.Context, dir string, configs, records int) (*seed, error) {
 	cfg, err := quorumConfig("", filepath.Join(dir, "registry"))
 	if err != nil {
 		return nil, err
 	}
 	cfg.SnapshotEvery = seedEvery
-	s := &seed{dir: dir, configs: configs}
+	s := &seed{dir: dir, configs: configs, records: records}
 	if s.node, err = quorum.Open(cfg); err != nil {
 		return nil, err
 	}
@@ -55,7 +78,7 @@ func (s *seed) fill(ctx context.Context) error {
 	if err := s.node.Ready(ctx); err != nil {
 		return err
 	}
-	for _, c := range fill(s.configs) {
+	for _, c := range fill(s.configs, s.records) {
 		if _, err := s.node.Propose(ctx, c); err != nil {
 			return err
 		}
@@ -63,9 +86,9 @@ func (s *seed) fill(ctx context.Context) error {
 	return nil
 }
 
-// fill is the commands that make an instance with so many configs, at least as
-// many commands as make a snapshot.
-func fill(configs int) []registry.Command {
+// fill is the commands that make an instance with so many configs and at least
+// so many records of the audit; at least as many commands as make a snapshot.
+func fill(configs, records int) []registry.Command {
 	all := []registry.Command{{Actor: "bench", Ops: []registry.Op{registry.CreateInstance{ID: probeInstance}}}}
 	var ops []registry.Op
 	for i := range configs {
@@ -77,6 +100,14 @@ func fill(configs int) []registry.Command {
 			all = append(all, registry.Command{Actor: "bench", Ops: ops})
 			ops = nil
 		}
+	}
+	for made := configs; made < records; {
+		ops = nil
+		for range min(registry.MaxCommandOps, records-made) {
+			ops = append(ops, registry.SetOnline{InstanceID: probeInstance, BizType: fmt.Sprintf("BIZ-%05d", made%configs), Online: made/configs%2 == 0})
+			made++
+		}
+		all = append(all, registry.Command{Actor: "bench", Ops: ops})
 	}
 	for i := range 2 * seedEvery {
 		all = append(all, registry.Command{Actor: "bench", Ops: []registry.Op{registry.SetSignature{On: i%2 == 0}}})
@@ -111,33 +142,34 @@ func (s *seed) snapshot(ctx context.Context) (int64, error) {
 
 func (s *seed) close() error { return s.node.Close() }
 
-// load opens the seed's directory again and again.
-func (b *bench) load(ctx context.Context, s *seed, kafka []string) error {
-	step := b.prog.Step("snapshot of a registry", 1)
-	size, err := s.snapshot(ctx)
-	if err != nil {
-		return err
-	}
-	step.End("%s KiB", report.Count(size>>10))
-	b.r.Load = &Load{Configs: b.configs, SnapshotBytes: size, Open: report.NewLatency(), Ready: report.NewLatency(), Process: report.NewLatency()}
-	step = b.prog.Step("starts with a snapshot", openings+starts)
-	for range openings {
-		if err := s.open(ctx, b.r.Load); err != nil {
-			return err
-		}
-		step.Add(1)
-	}
-	for i := range starts + 1 {
-		took, err := s.run(ctx, b.tidemark, kafka)
+// load opens the seeds' directories again and again.
+func (b *bench) load(ctx context.Context, all seeds, kafka []string) error {
+	for i, s := range all {
+		step := b.prog.Step("starts with a snapshot", openings+starts)
+		size, err := s.snapshot(ctx)
 		if err != nil {
 			return err
 		}
-		if i > 0 { // the first makes topics and publishes
-			b.r.Load.Process.Record(took)
+		l := Load{Configs: b.configs, SnapshotBytes: size, Open: report.NewLatency(), Ready: report.NewLatency(), Process: report.NewLatency()}
+		for range openings {
+			if err := s.open(ctx, &l); err != nil {
+				return err
+			}
 			step.Add(1)
 		}
+		for j := range starts + 1 {
+			took, err := s.run(ctx, b.tidemark, kafka, fmt.Sprintf("seed-%d.", i))
+			if err != nil {
+				return err
+			}
+			if j > 0 { // the first makes topics and publishes
+				l.Process.Record(took)
+				step.Add(1)
+			}
+		}
+		step.End("%s records: readable after %s ms, as a process after %s ms", report.Count(int64(l.Records)), report.Milliseconds(l.Ready.At(50)), report.Milliseconds(l.Process.At(50)))
+		b.r.Load = append(b.r.Load, l)
 	}
-	step.End("readable after %s ms, as a process after %s ms", report.Milliseconds(b.r.Load.Ready.At(50)), report.Milliseconds(b.r.Load.Process.At(50)))
 	return nil
 }
 
@@ -160,19 +192,20 @@ func (s *seed) open(ctx context.Context, l *Load) error {
 	if have != s.configs || m.SyncCount() != s.configs {
 		return fmt.Errorf("%d configs when opened and %d when ready: want %d", have, m.SyncCount(), s.configs)
 	}
+	l.Records = m.AuditLen()
 	l.Open.Record(opened.Sub(began))
 	l.Ready.Record(ready.Sub(began))
 	return nil
 }
 
 // run starts a registry node as a process until it is ready, and ends it.
-func (s *seed) run(ctx context.Context, program string, kafka []string) (time.Duration, error) {
+func (s *seed) run(ctx context.Context, program string, kafka []string, prefix string) (time.Duration, error) {
 	at, err := localAddresses(1)
 	if err != nil {
 		return 0, err
 	}
 	c, err := child.Start(child.Config{Name: "tidemark registry run", Path: program, LogFile: filepath.Join(s.dir, "log"), Args: []string{
-		"registry", "run", "--brokers", strings.Join(kafka, ","), "--data-dir", s.dir, "--admin", at[0], "--topic-prefix", "seed.",
+		"registry", "run", "--brokers", strings.Join(kafka, ","), "--data-dir", s.dir, "--admin", at[0], "--topic-prefix", prefix,
 	}})
 	if err != nil {
 		return 0, err

@@ -85,7 +85,7 @@ Needs Java 17 and Maven, and bin/tidemark (make build). Let nothing else run on 
 	f.IntVar(&o.told, "told", 300, "watch: changes that they are told of")
 	f.IntVar(&o.visits, "visits", 100, "pages: how often to get each")
 	f.IntVar(&o.listed, "listed", 1000, "pages: configs in the registry")
-	f.IntVar(&o.records, "records", 100_000, "pages: records in its audit, at least")
+	f.IntVar(&o.records, "records", 100_000, "load and pages: records of the audit, at least; load has a registry without, too")
 	f.IntVar(&o.callers, "callers", 64, "propose: how many at once")
 	f.DurationVar(&o.duration, "time", 5*time.Second, "propose: how long each is measured")
 	f.IntVar(&o.heapMiB, "broker-heap", 1024, "Kafka's Java heap, MiB")

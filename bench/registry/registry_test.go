@@ -59,7 +59,7 @@ func TestTokensLandInTheirPartition(t *testing.T) {
 func TestLoadsAreWhole(t *testing.T) {
 	for _, n := range []int{1, registry.MaxCommandOps, registry.MaxCommandOps + 1} {
 		m, _ := (&registry.Model{}).Apply(registry.Command{ID: "c", Ops: []registry.Op{registry.Create{ID: "x", ClusterKey: registry.Hash{1}, Pepper: registry.Hash{2}, Topology: []byte(`{}`)}}})
-		commands := fill(n)
+		commands := fill(n, 2*n+1)
 		if len(commands) < seedEvery {
 			t.Errorf("%d commands make no snapshot", len(commands))
 		}
@@ -76,6 +76,9 @@ func TestLoadsAreWhole(t *testing.T) {
 		file, err := configfile.Parse(configFile("a_b", n))
 		if err != nil {
 			t.Fatal(err)
+		}
+		if m.AuditLen() < 2*n+1 {
+			t.Errorf("%d records of the audit, want %d", m.AuditLen(), 2*n+1)
 		}
 		if m.SyncCount() != n || len(file.Instances) != 1 || len(file.Instances[0].Sync) != n {
 			t.Errorf("want %d configs: %d by commands, %d in the file", n, m.SyncCount(), len(file.Instances[0].Sync))
@@ -186,7 +189,7 @@ func results() *Results {
 	return &Results{
 		Partitions: 8, Force: force,
 		Takeovers: []Takeover{{Write: time.Second, Force: 2 * time.Second}},
-		Load:      &Load{Configs: aimLoaded, Open: latency(100), Ready: latency(200), Process: latency(300)},
+		Load:      []Load{{Configs: aimLoaded, Open: latency(100), Ready: latency(200), Process: latency(300)}, {Configs: aimLoaded, Records: aimRecords, Open: latency(1000), Ready: latency(2000), Process: latency(3000)}},
 		Applied:   []Applied{{Via: "leader", Configs: 10, Committed: time.Second, Published: time.Second}},
 		Watch:     &Watch{Watchers: aimWatchers, Commit: latency(1), Told: latency(2), Total: latency(3), CPU: 3 * time.Second, CPUAlone: time.Second, Bytes: 5_000_000},
 		Pages: &Pages{Configs: aimListed, Records: aimRecords, Each: []Page{
@@ -212,8 +215,8 @@ func TestAims(t *testing.T) {
 		}, "yes yes yes yes yes"},
 		{"slow changes", func(r *Results) { r.Force[3].After.Record(251 * time.Millisecond) }, "no yes yes yes yes"},
 		{"one slow takeover", func(r *Results) { r.Takeovers = append(r.Takeovers, Takeover{Write: 4 * time.Second}) }, "yes no yes yes yes"},
-		{"one slow start", func(r *Results) { r.Load.Process.Record(2 * time.Second) }, "yes yes no yes yes"},
-		{"few configs", func(r *Results) { r.Load.Configs-- }, "yes yes too small a run yes yes"},
+		{"one slow start", func(r *Results) { r.Load[0].Process.Record(2 * time.Second) }, "yes yes no yes yes"},
+		{"few configs", func(r *Results) { r.Load[0].Configs-- }, "yes yes too small a run yes yes"},
 		{"few watchers", func(r *Results) { r.Watch.Watchers-- }, "yes yes yes too small a run yes"},
 		{"a slow page", func(r *Results) { r.Pages.Each[0].Latency = latency(101) }, "yes yes yes yes no"},
 		{"few records", func(r *Results) { r.Pages.Records-- }, "yes yes yes yes too small a run"},
@@ -240,7 +243,7 @@ func TestReportOfResults(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, part := range []string{"## Aims", "all of 8 partitions", "SIGKILL", "snapshot of 10,000 configs", "config file", "1,000 watchers", "`/b`", "`/file`", "## Proposals", "## Cost", "5,000 bytes"} {
+	for _, part := range []string{"## Aims", "all of 8 partitions", "SIGKILL", "snapshot of 10,000 configs and 100,000 records", "config file", "1,000 watchers", "`/b`", "`/file`", "## Proposals", "## Cost", "5,000 bytes"} {
 		if !strings.Contains(string(first), part) {
 			t.Errorf("the report lacks %q", part)
 		}

@@ -85,8 +85,8 @@ func takeoverText(b *strings.Builder, r *Results) {
 }
 
 func loadText(b *strings.Builder, r *Results) {
-	if l := r.Load; l != nil {
-		fmt.Fprintf(b, "\n## Start with a snapshot of %s configs (%s KiB), ms\n\n", report.Count(int64(l.Configs)), report.Count(l.SnapshotBytes>>10))
+	for _, l := range r.Load {
+		fmt.Fprintf(b, "\n## Start with a snapshot of %s configs and %s records of the audit (%s KiB), ms\n\n", report.Count(int64(l.Configs)), report.Count(int64(l.Records)), report.Count(l.SnapshotBytes>>10))
 		table := newTable("one node, from its start until")
 		table.Row(row("its model is there", l.Open)...)
 		table.Row(row("it answers a linearizable read", l.Ready)...)

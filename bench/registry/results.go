@@ -28,7 +28,7 @@ type Results struct {
 	Partitions int        `json:"partitions,omitempty"`
 	Force      []Way      `json:"force,omitempty"`
 	Takeovers  []Takeover `json:"takeovers,omitempty"`
-	Load       *Load      `json:"load,omitempty"`
+	Load       []Load     `json:"load,omitempty"` // with a short past, then with a long one
 	Applied    []Applied  `json:"applied,omitempty"`
 	Watch      *Watch     `json:"watch,omitempty"`
 	Pages      *Pages     `json:"pages,omitempty"`
@@ -56,6 +56,7 @@ type Takeover struct {
 // Load is a registry that starts with a snapshot.
 type Load struct {
 	Configs       int             `json:"configs"`
+	Records       int             `json:"records"` // of the audit
 	SnapshotBytes int64           `json:"snapshotBytes"`
 	Open          *report.Latency `json:"open"`    // until its model is there
 	Ready         *report.Latency `json:"ready"`   // until it answers a linearizable read

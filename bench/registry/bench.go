@@ -72,7 +72,7 @@ func (b *bench) everything(ctx context.Context) error {
 		}
 		defer s.close() //nolint:errcheck // closed before unless something failed
 	}
-	if b.asks(partForce, partTakeover, partLoad) {
+	if b.asks(partForce, partTakeover, partWatch, partLoad) {
 		if err := b.onKafka(ctx, s); err != nil {
 			return err
 		}
@@ -80,7 +80,7 @@ func (b *bench) everything(ctx context.Context) error {
 	for _, p := range []struct {
 		name    string
 		measure func(context.Context) error
-	}{{partWatch, b.watch}, {partPages, b.pages}, {partPropose, b.propose}} {
+	}{{partPages, b.pages}, {partPropose, b.propose}} {
 		if b.asks(p.name) {
 			if err := p.measure(ctx); err != nil {
 				return fmt.Errorf("part %s: %w", p.name, err)
@@ -110,7 +110,7 @@ func (b *bench) onKafka(ctx context.Context, s seeds) (err error) {
 	for _, p := range []struct {
 		name    string
 		measure func(context.Context, *cluster) error
-	}{{partForce, b.force}, {partTakeover, b.takeover}, {partLoad, b.apply}} {
+	}{{partForce, b.force}, {partTakeover, b.takeover}, {partWatch, b.watch}, {partLoad, b.apply}} {
 		if b.asks(p.name) {
 			if err := p.measure(ctx, c); err != nil {
 				return fmt.Errorf("part %s: %w", p.name, err)

@@ -134,11 +134,21 @@ func (c *cluster) launch(m *member) (err error) {
 
 // setOnline changes the config through a member.
 func (m *member) setOnline(ctx context.Context, online, wait bool) error {
+	_, err := m.turn(ctx, online, wait)
+	return err
+}
+
+// turn is setOnline, and gives the revision of the registry after it.
+func (m *member) turn(ctx context.Context, online, wait bool) (revision int64, err error) {
 	word := "offline"
 	if online {
 		word = "online"
 	}
-	return m.call(ctx, http.MethodPost, fmt.Sprintf("/instances/%s/sync/%s/%s?wait=%t", probeInstance, probeBusiness, word, wait), "", nil, nil)
+	var changed struct {
+		Revision int64 `json:"revision"`
+	}
+	err = m.call(ctx, http.MethodPost, fmt.Sprintf("/instances/%s/sync/%s/%s?wait=%t", probeInstance, probeBusiness, word, wait), "", nil, &changed)
+	return changed.Revision, err
 }
 
 // roles asks until somebody says who leads, and splits the members by it.

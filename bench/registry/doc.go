@@ -27,9 +27,9 @@
 // been filled, which the aim is about, and one whose audit has grown. And a file
 // with as many configs goes through the admin API of the three nodes above.
 //
-// watch: watchers of a follower of three nodes in this process. The admin API
-// has no route to watch the registry by revision, so this is the Go API. One
-// change at a time, timed until the last watcher has been told.
+// watch: watchers of a follower by GET /api/v1/watch, each over a connection of
+// its own. One change at a time through the leader, timed until the last watcher
+// has been told.
 //
 // pages: `tidemark dev` on its embedded broker, filled through the admin API.
 // A person who has logged in gets each page many times, one after the other; a

@@ -5,9 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"os"
 	"path/filepath"
 	"time"
 
+	"github.com/tidemarkio/tidemark/bench/child"
 	"github.com/tidemarkio/tidemark/topology"
 	"github.com/tidemarkio/tidemark/topology/registry/quorum"
 )
@@ -94,4 +96,25 @@ func (l *local) close() (err error) {
 		err = errors.Join(err, n.Close())
 	}
 	return err
+}
+
+// closing joins the error of a close with the one before it.
+func closing(err error, f func() error) error {
+	if e := f(); err == nil {
+		return e
+	}
+	return err
+}
+
+// cpuOf is the CPU time that this process takes for f.
+func cpuOf(f func() error) (time.Duration, error) {
+	before, err := child.Of(os.Getpid())
+	if err != nil {
+		return 0, err
+	}
+	if err := f(); err != nil {
+		return 0, err
+	}
+	after, err := child.Of(os.Getpid())
+	return after.CPU - before.CPU, err
 }

@@ -2,6 +2,8 @@ package main
 
 import (
 	"context"
+	"errors"
+	"io"
 	"os"
 	"path/filepath"
 	"slices"
@@ -18,7 +20,6 @@ import (
 	"github.com/tidemarkio/tidemark/topology"
 	"github.com/tidemarkio/tidemark/topology/registry"
 	"github.com/tidemarkio/tidemark/topology/registry/configfile"
-	"github.com/tidemarkio/tidemark/topology/registry/quorum"
 )
 
 // Changes are spread evenly over the ways, in both directions in turns, so
@@ -136,10 +137,10 @@ func TestSettledWaitsForTheSlowestPartition(t *testing.T) {
 }
 
 // An audience has heard when the last watcher has; one that is told of
-// something old, or twice, fails the benchmark.
+// something old fails the benchmark.
 func TestAudienceWaitsForItsLastWatcher(t *testing.T) {
 	a := newTestAudience(2)
-	a.told(0, quorum.Update{Revision: 5}, nil)
+	a.told(0, 5, nil)
 	done := make(chan time.Time)
 	go func() {
 		at, err := a.wait(5)
@@ -148,22 +149,44 @@ func TestAudienceWaitsForItsLastWatcher(t *testing.T) {
 		}
 		done <- at
 	}()
-	a.told(1, quorum.Update{Revision: 4}, nil)
+	a.told(1, 4, nil)
 	select {
 	case <-done:
 		t.Error("one watcher stands at 4, and it is said that all stand at 5")
 	default:
 	}
 	began := time.Now()
-	a.told(1, quorum.Update{Revision: 5}, nil)
+	a.told(1, 5, nil)
 	if at := <-done; at.Before(began) {
 		t.Error("the last watcher's time does not count")
 	}
-	if a.told(1, quorum.Update{Revision: 5}, nil) {
-		t.Error("a watcher that is told twice goes on")
+	if !a.told(1, 5, nil) {
+		t.Error("a sign of life ends a watcher")
+	}
+	if a.told(1, 4, nil) {
+		t.Error("a watcher that is told of something old goes on")
 	}
 	if _, err := a.wait(5); err == nil {
 		t.Error("that is no error")
+	}
+}
+
+// What a watch says is told by its ids, when an event is complete; a reset
+// ends it.
+func TestEventsOfAWatch(t *testing.T) {
+	var got []int64
+	note := func(revision int64) bool { got = append(got, revision); return true }
+	text := "event: revision\nid: 7\ndata: {}\n\n: comment\n\nevent: change\nid: 8\ndata: {}\n\nid: 9\n"
+	if err := followEvents(strings.NewReader(text), note); !errors.Is(err, io.ErrUnexpectedEOF) {
+		t.Errorf("a watch that is cut off: %v", err)
+	}
+	if !slices.Equal(got, []int64{7, 8}) {
+		t.Errorf("told of %v", got)
+	}
+	for _, bad := range []string{"event: reset\nid: 7\ndata: {}\n\n", "event: end\nid: 7\n\n", "event: change\nid: x\n\n"} {
+		if err := followEvents(strings.NewReader(bad), note); err == nil || errors.Is(err, io.ErrUnexpectedEOF) {
+			t.Errorf("%q: %v", bad, err)
+		}
 	}
 }
 
@@ -191,7 +214,7 @@ func results() *Results {
 		Takeovers: []Takeover{{Write: time.Second, Force: 2 * time.Second}},
 		Load:      []Load{{Configs: aimLoaded, Open: latency(100), Ready: latency(200), Process: latency(300)}, {Configs: aimLoaded, Records: aimRecords, Open: latency(1000), Ready: latency(2000), Process: latency(3000)}},
 		Applied:   []Applied{{Via: "leader", Configs: 10, Committed: time.Second, Published: time.Second}},
-		Watch:     &Watch{Watchers: aimWatchers, Commit: latency(1), Told: latency(2), Total: latency(3), CPU: 3 * time.Second, CPUAlone: time.Second, Bytes: 5_000_000},
+		Watch:     &Watch{Watchers: aimWatchers, Reached: aimWatchers, Commit: latency(1), Told: latency(2), Total: latency(3), CPU: 3 * time.Second, CPUAlone: time.Second, Bytes: 5_000_000},
 		Pages: &Pages{Configs: aimListed, Records: aimRecords, Each: []Page{
 			{Path: "/a", Latency: latency(5)}, {Path: "/b", Latency: latency(50)}, {Path: "/file", Latency: latency(500), Export: true},
 		}},
@@ -206,20 +229,21 @@ func TestAims(t *testing.T) {
 		change func(*Results)
 		want   string // of the five
 	}{
-		{"all met", func(*Results) {}, "yes yes yes yes yes"},
+		{"all met", func(*Results) {}, "PASS PASS PASS PASS PASS"},
 		{"one slow change in two hundred", func(r *Results) {
 			for range 199 {
 				r.Force[0].After.Record(time.Millisecond)
 			}
 			r.Force[0].After.Record(time.Second)
-		}, "yes yes yes yes yes"},
-		{"slow changes", func(r *Results) { r.Force[3].After.Record(251 * time.Millisecond) }, "no yes yes yes yes"},
-		{"one slow takeover", func(r *Results) { r.Takeovers = append(r.Takeovers, Takeover{Write: 4 * time.Second}) }, "yes no yes yes yes"},
-		{"one slow start", func(r *Results) { r.Load[0].Process.Record(2 * time.Second) }, "yes yes no yes yes"},
-		{"few configs", func(r *Results) { r.Load[0].Configs-- }, "yes yes too small a run yes yes"},
-		{"few watchers", func(r *Results) { r.Watch.Watchers-- }, "yes yes yes too small a run yes"},
-		{"a slow page", func(r *Results) { r.Pages.Each[0].Latency = latency(101) }, "yes yes yes yes no"},
-		{"few records", func(r *Results) { r.Pages.Records-- }, "yes yes yes yes too small a run"},
+		}, "PASS PASS PASS PASS PASS"},
+		{"slow changes", func(r *Results) { r.Force[3].After.Record(251 * time.Millisecond) }, "MISSED PASS PASS PASS PASS"},
+		{"one slow takeover", func(r *Results) { r.Takeovers = append(r.Takeovers, Takeover{Write: 4 * time.Second}) }, "PASS MISSED PASS PASS PASS"},
+		{"one slow start", func(r *Results) { r.Load[0].Process.Record(2 * time.Second) }, "PASS PASS MISSED PASS PASS"},
+		{"few configs", func(r *Results) { r.Load[0].Configs-- }, "PASS PASS too small a run PASS PASS"},
+		{"few watchers", func(r *Results) { r.Watch.Watchers--; r.Watch.Reached-- }, "PASS PASS PASS too small a run PASS"},
+		{"a watcher that was not told", func(r *Results) { r.Watch.Reached-- }, "PASS PASS PASS MISSED PASS"},
+		{"a slow page", func(r *Results) { r.Pages.Each[0].Latency = latency(101) }, "PASS PASS PASS PASS MISSED"},
+		{"few records", func(r *Results) { r.Pages.Records-- }, "PASS PASS PASS PASS too small a run"},
 	} {
 		r := results()
 		c.change(r)

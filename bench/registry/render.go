@@ -29,7 +29,7 @@ func reportText(r *Results) string {
 	fmt.Fprintf(&b, "- %s\n", r.Machine)
 	fmt.Fprintf(&b, "- Apache Kafka %s, one node; three registry nodes; all on the same machine, over loopback, on one disk\n", r.Kafka)
 	if all := aims(r); len(all) > 0 {
-		table := report.NewTable("aim", "measured", "met")
+		table := report.NewTable("aim", "measured", "result")
 		for _, a := range all {
 			table.Row(a.what, a.measured, a.met)
 		}
@@ -109,12 +109,12 @@ func watchText(b *strings.Builder, r *Results) {
 		return
 	}
 	fmt.Fprintf(b, "\n## %s watchers of a follower, ms\n\n", report.Count(int64(w.Watchers)))
-	b.WriteString("In this process, by `quorum.Node.Watch`: the admin API has no route to watch by revision. Each watcher was told of each change.\n\n")
+	b.WriteString("By `GET /api/v1/watch`, each over a connection of its own, at a process; changes are made through the leader. The aim asks that each was told of each change.\n\n")
 	table := newTable("one change at a time")
-	table.Row(row("proposal → answer", w.Commit)...)
+	table.Row(row("call → answer", w.Commit)...)
 	table.Row(row("answer → the last watcher told (0: told before)", w.Told)...)
-	table.Row(row("proposal → the last watcher told", w.Total)...)
-	fmt.Fprintf(b, "%s\nA watcher takes %s bytes while it waits, and %s µs of CPU to be told of a change.\n", table, report.Count(int64(w.PerWatcher())), report.Number(float64(w.PerTold())/float64(time.Microsecond)))
+	table.Row(row("call → the last watcher told", w.Total)...)
+	fmt.Fprintf(b, "%s\nA watcher takes %s bytes of the follower's memory while it waits, and %s µs of its CPU to be told of a change.\n", table, report.Count(int64(w.PerWatcher())), report.Number(float64(w.PerTold())/float64(time.Microsecond)))
 }
 
 func pagesText(b *strings.Builder, r *Results) {

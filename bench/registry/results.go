@@ -75,12 +75,13 @@ type Applied struct {
 // Watch is many watchers of one node.
 type Watch struct {
 	Watchers int             `json:"watchers"`
-	Commit   *report.Latency `json:"commit"`        // proposal → answer
+	Commit   *report.Latency `json:"commit"`        // call → answer
 	Told     *report.Latency `json:"told"`          // answer → the last watcher told; 0 if it was told before
-	Total    *report.Latency `json:"total"`         // proposal → the last watcher told
-	CPU      time.Duration   `json:"cpuNanos"`      // for the changes, with the watchers
+	Total    *report.Latency `json:"total"`         // call → the last watcher told
+	Reached  int             `json:"reached"`       // watchers that were told of every change
+	CPU      time.Duration   `json:"cpuNanos"`      // of the follower for the changes, with the watchers
 	CPUAlone time.Duration   `json:"cpuAloneNanos"` // for as many changes without any
-	Bytes    int64           `json:"bytes"`         // heap and stacks that the watchers take
+	Bytes    int64           `json:"bytes"`         // of the follower's memory (RSS) that the watchers take
 }
 
 // PerWatcher is the bytes that one takes.

@@ -1,63 +1,65 @@
 package main
 
 import (
+	"bufio"
 	"context"
+	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
-	"runtime"
+	"io"
+	"net/http"
+	"strconv"
+	"strings"
 	"sync"
 	"time"
 
-	"github.com/tidemarkio/tidemark/bench/child"
 	"github.com/tidemarkio/tidemark/bench/report"
-	"github.com/tidemarkio/tidemark/topology/registry"
-	"github.com/tidemarkio/tidemark/topology/registry/quorum"
 )
 
 // watch times how long a change takes to the last of many watchers.
-func (b *bench) watch(ctx context.Context) (err error) {
-	l, err := openLocal(ctx, filepath.Join(b.dir, "watch"))
+func (b *bench) watch(ctx context.Context, c *cluster) error {
+	leader, followers, err := c.roles(ctx)
 	if err != nil {
 		return err
 	}
-	defer func() { err = closing(err, l.close) }()
-	leader, follower := l.roles()
+	follower := followers[0]
 	w := &Watch{Watchers: b.watchers, Commit: report.NewLatency(), Told: report.NewLatency(), Total: report.NewLatency()}
 	b.r.Watch = w
 	step := b.prog.Step("changes to watchers", 2*int64(b.told))
 	n := 0
-	change := func() (registry.Result, error) {
+	change := func() (int64, error) {
 		n++
 		step.Add(1)
-		return leader.Propose(ctx, registry.Command{Actor: "bench", Ops: []registry.Op{registry.SetSignature{On: n%2 == 1}}})
+		return leader.turn(ctx, n%2 == 0, false)
 	}
-	return b.metered(partWatch, nobody, func() error {
-		if w.CPUAlone, err = cpuOf(func() error { return repeat(b.told, change) }); err != nil {
+	err = b.metered(partWatch, c.used, func() error {
+		if w.CPUAlone, err = follower.cpuOf(func() error { return repeat(b.told, change) }); err != nil {
 			return err
 		}
-		before := memory()
-		a := newAudience(ctx, follower, b.watchers)
+		before, err := follower.child.Usage()
+		if err != nil {
+			return err
+		}
+		a := newAudience(ctx, follower.url, b.watchers)
 		defer a.close()
-		a.wait(follower.Model().Revision())
-		w.Bytes = memory() - before
-		if w.CPU, err = cpuOf(func() error { return w.tell(b.told, change, a) }); err != nil {
+		if _, err := a.wait(1); err != nil {
 			return err
 		}
-		step.End("the last of %d told p50 %s ms, p99 %s ms after the proposal", b.watchers, report.Milliseconds(w.Total.At(50)), report.Milliseconds(w.Total.At(99)))
-		return nil
+		after, err := follower.child.Usage()
+		if err != nil {
+			return err
+		}
+		w.Bytes = after.RSS - before.RSS
+		w.CPU, err = follower.cpuOf(func() error { return w.tell(b.told, change, a) })
+		return err
 	})
-}
-
-// closing joins the error of a close with the one before it.
-func closing(err error, f func() error) error {
-	if e := f(); err == nil {
-		return e
+	if err != nil {
+		return err
 	}
-	return err
+	step.End("the last of %d told p50 %s ms, p99 %s ms after the call", b.watchers, report.Milliseconds(w.Total.At(50)), report.Milliseconds(w.Total.At(99)))
+	return c.prober.restore(ctx, leader)
 }
 
-func repeat(n int, change func() (registry.Result, error)) error {
+func repeat(n int, change func() (int64, error)) error {
 	for range n {
 		if _, err := change(); err != nil {
 			return err
@@ -67,44 +69,37 @@ func repeat(n int, change func() (registry.Result, error)) error {
 }
 
 // tell makes changes one at a time and waits for all watchers each time.
-func (w *Watch) tell(n int, change func() (registry.Result, error), a *audience) error {
+func (w *Watch) tell(n int, change func() (int64, error), a *audience) error {
 	for range n {
 		began := time.Now()
-		r, err := change()
+		revision, err := change()
 		if err != nil {
 			return err
 		}
 		answered := time.Now()
-		last, err := a.wait(r.Revision)
+		last, err := a.wait(revision)
 		if err != nil {
 			return err
 		}
 		w.Commit.Record(answered.Sub(began))
 		w.Told.Record(last.Sub(answered))
 		w.Total.Record(last.Sub(began))
+		w.Reached = len(a.at)
 	}
 	return nil
 }
 
-// cpuOf is the CPU time that this process takes for f.
-func cpuOf(f func() error) (time.Duration, error) {
-	before, err := child.Of(os.Getpid())
+// cpuOf is the CPU time that a member's process takes for f.
+func (m *member) cpuOf(f func() error) (time.Duration, error) {
+	before, err := m.child.Usage()
 	if err != nil {
 		return 0, err
 	}
 	if err := f(); err != nil {
 		return 0, err
 	}
-	after, err := child.Of(os.Getpid())
+	after, err := m.child.Usage()
 	return after.CPU - before.CPU, err
-}
-
-// memory is what heap and stacks take after a collection.
-func memory() int64 {
-	runtime.GC()
-	var m runtime.MemStats
-	runtime.ReadMemStats(&m)
-	return int64(m.HeapAlloc + m.StackInuse)
 }
 
 // audience is many watchers of one node.
@@ -119,38 +114,90 @@ type audience struct {
 	err     error
 }
 
-func newAudience(ctx context.Context, n *quorum.Node, size int) *audience {
+func newAudience(ctx context.Context, url string, size int) *audience {
 	ctx, cancel := context.WithCancel(ctx)
 	a := &audience{cancel: cancel, at: make([]int64, size)}
 	a.changed.L = &a.mu
+	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
 	for i := range size {
 		a.wg.Go(func() {
-			w := n.Watch(0)
-			for {
-				u, err := w.Next(ctx)
-				if !a.told(i, u, err) {
-					return
-				}
-			}
+			err := watchAt(ctx, client, url, func(revision int64) bool { return a.told(i, revision, nil) })
+			a.told(i, 0, fmt.Errorf("watcher %d: %w", i, err))
 		})
 	}
 	return a
 }
 
+// watchAt follows a node's changes until told says false, or it fails.
+func watchAt(ctx context.Context, client *http.Client, url string, told func(revision int64) bool) error {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url+"/api/v1/watch", nil)
+	if err != nil {
+		return err
+	}
+	res, err := client.Do(req)
+	if err != nil {
+		return err
+	}
+	defer res.Body.Close()
+	if res.StatusCode != http.StatusOK {
+		text, _ := io.ReadAll(io.LimitReader(res.Body, 300)) // the status is the error
+		return fmt.Errorf("%s: %s", res.Status, text)
+	}
+	return followEvents(res.Body, told)
+}
+
+// errEnough ends a watch whose watcher wants no more.
+var errEnough = errors.New("no more is wanted")
+
+// followEvents tells of the revision of each event.
+func followEvents(r io.Reader, told func(revision int64) bool) error {
+	lines := bufio.NewScanner(r)
+	event, id := "", ""
+	for lines.Scan() {
+		switch field, value, _ := strings.Cut(lines.Text(), ": "); field {
+		case "event":
+			event = value
+		case "id":
+			id = value
+		case "":
+			if event == "" {
+				continue // after a comment
+			}
+			revision, err := strconv.ParseInt(id, 10, 64)
+			if err != nil || event != "change" && event != "revision" {
+				return fmt.Errorf("an event %q with id %q", event, id)
+			}
+			if !told(revision) {
+				return errEnough
+			}
+			event, id = "", ""
+		}
+	}
+	if err := lines.Err(); err != nil {
+		return err
+	}
+	return io.ErrUnexpectedEOF
+}
+
 // told notes what a watcher was told; false: it ends.
-func (a *audience) told(i int, u quorum.Update, err error) bool {
+func (a *audience) told(i int, revision int64, err error) bool {
 	now := time.Now()
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if err == nil && u.Revision <= a.at[i] {
-		err = fmt.Errorf("watcher %d was told of revision %d after %d", i, u.Revision, a.at[i])
+	defer a.changed.Signal()
+	if err == nil && revision < a.at[i] {
+		err = fmt.Errorf("watcher %d was told of revision %d after %d", i, revision, a.at[i])
 	}
 	if err != nil {
-		a.err = err
+		if a.err == nil {
+			a.err = err
+		}
+		return false
 	}
-	a.at[i], a.last = u.Revision, now
-	a.changed.Signal()
-	return err == nil
+	if revision > a.at[i] { // not a sign of life
+		a.at[i], a.last = revision, now
+	}
+	return true
 }
 
 // wait returns when every watcher stands at a revision or above, and when the

@@ -178,7 +178,7 @@ type eager struct {
 func (e *eager) Read(b []byte) (int, error) {
 	_ = e.out.SetReadDeadline(time.Now().Add(transferIdle)) // not every reader can
 	n, err := e.r.Read(b)
-	if err != nil {
+	if errors.Is(err, io.EOF) {
 		_ = e.out.SetReadDeadline(time.Time{}) // or the server takes the caller for gone
 	}
 	var large *http.MaxBytesError

@@ -3,7 +3,7 @@ package console
 // reasons are the formats of refusals with their Chinese. Values stand in the
 // format's order, or are numbered (%[2]s). TestReasonsAreTranslated finds what
 // is missing.
-var reasons = map[string]string{
+var reasons = map[string]string{ //nolint:gosec // texts about secrets, none of them one
 	// What is there and what is not.
 	"no instance %.120q":                                           "没有实例 %s",
 	"no user %.120q":                                               "没有用户 %s",

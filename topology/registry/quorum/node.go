@@ -161,8 +161,12 @@ func (n *Node) ownDirectory() error {
 func (n *Node) startRaft() error {
 	logger := raftLogger(n.log)
 	side := raftSide{n.wire.side(n.wire.raft), n.address}
+	// One call at a time, which is without Raft's pipeline: in raft v1.8.0 its
+	// sender may wait for ever once its reader has ended, as it does when a
+	// member refuses or is in a newer term. That member gets nothing more from
+	// this leader, and Shutdown never returns (hashicorp/raft#612).
 	n.trans = raft.NewNetworkTransportWithConfig(&raft.NetworkTransportConfig{
-		Stream: side, MaxPool: 3, Timeout: raftTimeout, Logger: logger,
+		Stream: side, MaxPool: 3, MaxRPCsInFlight: 1, Timeout: raftTimeout, Logger: logger,
 	})
 	c := raft.DefaultConfig()
 	c.LocalID = raft.ServerID(n.cfg.ID)

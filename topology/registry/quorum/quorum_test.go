@@ -16,6 +16,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/hashicorp/raft"
+
 	"github.com/tidemarkio/tidemark/topology/registry"
 )
 
@@ -326,6 +328,16 @@ func TestMembers(t *testing.T) {
 			}
 		}
 	})
+}
+
+// TestNoPipeline: with it, a leader that was deposed sometimes cannot end. How
+// it hangs is seen over processes, in TestQuorumIsLinearizable of cmd/tidemark.
+func TestNoPipeline(t *testing.T) {
+	n := openDisk(t, t.TempDir())
+	_, err := n.trans.AppendEntriesPipeline(raft.ServerID(n.ID()), raft.ServerAddress(n.Address()))
+	if !errors.Is(err, raft.ErrPipelineReplicationNotSupported) {
+		t.Errorf("a pipeline: %v", err)
+	}
 }
 
 func TestTopologyIsRefusedAtStart(t *testing.T) {

@@ -86,17 +86,6 @@ func owners(t *testing.T, nodes ...*e2e.Node) map[float64]*e2e.Node {
 	return owner
 }
 
-// until polls a condition.
-func until(ctx context.Context, t *testing.T, what string, holds func() bool) {
-	t.Helper()
-	for !holds() {
-		if ctx.Err() != nil {
-			t.Fatalf("waiting for %s: %v", what, ctx.Err())
-		}
-		pause(ctx, 50*time.Millisecond)
-	}
-}
-
 // A zombie: an owner is stopped under load past its session time-out, another
 // takes over, the first goes on. Both have written; readers see one log.
 func TestZombieOwnersWriteTheSame(t *testing.T) {
@@ -109,7 +98,7 @@ func TestZombieOwnersWriteTheSame(t *testing.T) {
 	for round := range zombieRounds {
 		zombie := []*e2e.Node{one, two}[round%2]
 		var owned []float64
-		until(ctx, t, "a task of the zombie to be", func() bool {
+		until(ctx, t, "a task is the zombie's", func() bool {
 			for p, owner := range owners(t, n, one, two) {
 				if owner == zombie {
 					owned = append(owned, p)
@@ -119,7 +108,7 @@ func TestZombieOwnersWriteTheSame(t *testing.T) {
 		})
 		must(t, zombie.Pause())
 		pause(ctx, zombieSession)
-		until(ctx, t, "others to take over", func() bool {
+		until(ctx, t, "others have taken over", func() bool {
 			now := owners(t, n, one, two)
 			for _, p := range owned {
 				if now[p] == zombie {

@@ -52,20 +52,37 @@ func startKafka(t *testing.T, opts ...kfake.Opt) *kfake.Cluster {
 func registriesOn(t *testing.T, kafka []string) *registries {
 	t.Helper()
 	q := &registries{kafka: kafka}
-	var members []string
 	listen := make([]string, 3)
 	for i := range listen {
 		var err error
 		listen[i], err = e2e.FreeAddress()
 		must(t, err)
-		members = append(members, registryID(i)+"="+listen[i])
 	}
-	for i := range listen {
-		q.args = append(q.args, []string{"--registry-id", registryID(i), "--registry-listen", listen[i], "--registry-peers", strings.Join(members, ",")})
-		q.dirs = append(q.dirs, t.TempDir())
-		q.nodes = append(q.nodes, q.member(t, e2e.Self(), q.dirs[i], q.args[i]...))
+	for _, args := range founders(listen) {
+		q.add(t, e2e.Self(), args...)
 	}
 	return q
+}
+
+// founders are the flags of the first members, by where they listen.
+func founders(listen []string) (args [][]string) {
+	var members []string
+	for i, address := range listen {
+		members = append(members, registryID(i)+"="+address)
+	}
+	for i, address := range listen {
+		args = append(args, []string{"--registry-id", registryID(i), "--registry-listen", address, "--registry-peers", strings.Join(members, ",")})
+	}
+	return args
+}
+
+// add prepares one more.
+func (q *registries) add(t *testing.T, program e2e.Program, args ...string) *e2e.Node {
+	t.Helper()
+	dir := t.TempDir()
+	n := q.member(t, program, dir, args...)
+	q.nodes, q.dirs, q.args = append(q.nodes, n), append(q.dirs, dir), append(q.args, args)
+	return n
 }
 
 func (q *registries) member(t *testing.T, program e2e.Program, dir string, args ...string) *e2e.Node {
@@ -150,29 +167,39 @@ func (q *registries) call(ctx context.Context, n *e2e.Node, method, path string,
 func (q *registries) leader(ctx context.Context, t *testing.T, ask int, not int) int {
 	t.Helper()
 	for {
-		ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
-		var s registry.Status
-		err := q.call(ctx, q.nodes[ask], http.MethodGet, "/registry/status", nil, &s)
+		one, cancel := context.WithTimeout(ctx, 2*time.Second)
+		var s struct{ Registry registry.Status } // it asks nobody else, who may not answer
+		err := q.call(one, q.nodes[ask], http.MethodGet, "/status", nil, &s)
 		cancel()
 		for i := range q.nodes {
-			if err == nil && i != not && s.Leader == registryID(i) {
+			if err == nil && i != not && s.Registry.Leader == registryID(i) {
 				return i
 			}
 		}
 		if !waits(t, ctx) {
-			t.Fatalf("no leader other than %s: %q, %v", registryID(not), s.Leader, err)
+			t.Fatalf("no leader other than %s: %q, %v", registryID(not), s.Registry.Leader, err)
 		}
 	}
 }
 
-// waits pauses between two looks at a condition; false: the test is over.
+// waits pauses between two looks at a condition; false: the time is up.
 func waits(t *testing.T, ctx context.Context) bool { //nolint:revive // t comes first in every helper of tests
 	t.Helper()
 	select {
 	case <-ctx.Done():
 	case <-time.After(20 * time.Millisecond):
 	}
-	return t.Context().Err() == nil
+	return t.Context().Err() == nil && ctx.Err() == nil
+}
+
+// until polls a condition.
+func until(ctx context.Context, t *testing.T, what string, holds func() bool) {
+	t.Helper()
+	for !holds() {
+		if !waits(t, ctx) {
+			t.Fatalf("waiting until %s: %v", what, ctx.Err())
+		}
+	}
 }
 
 // TestRegistryRefusesAnotherTopology: a member that was told another map than
@@ -282,7 +309,7 @@ func ids(ctx context.Context, t *testing.T, kafka []string, asked []e2e.Request)
 		if len(all) == len(asked) {
 			return all
 		}
-		if !waits(t, ctx) || ctx.Err() != nil {
+		if !waits(t, ctx) {
 			t.Fatalf("%d of %d requests of round %s are on the oplog", len(all), len(asked), asked[0].ThirdMsgID)
 		}
 	}
@@ -329,15 +356,7 @@ func TestNewRegistryLeaderFinishesWhatTheOldLeft(t *testing.T) {
 	}
 	var s registry.Status
 	must(t, q.call(ctx, q.nodes[follower], http.MethodGet, "/registry/status", nil, &s))
-	until := func(what string, holds func() bool) {
-		t.Helper()
-		for !holds() {
-			if !waits(t, ctx) || ctx.Err() != nil {
-				t.Fatalf("waiting until %s", what)
-			}
-		}
-	}
-	until("two partitions have the changes", func() bool {
+	until(ctx, t, "two partitions have the changes", func() bool {
 		_, held, _ := controls(ctx, t, q, key)
 		return held[0].Revision == s.Revision && held[2].Revision == s.Revision
 	})
@@ -347,7 +366,7 @@ func TestNewRegistryLeaderFinishesWhatTheOldLeft(t *testing.T) {
 	}
 	away.Remove()
 	next := q.leader(ctx, t, follower, lead)
-	until("the next leader has finished", func() bool {
+	until(ctx, t, "the next leader has finished", func() bool {
 		ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
 		defer cancel()
 		err := q.call(ctx, q.nodes[next], http.MethodGet, "/registry/status", nil, &s)

@@ -32,12 +32,17 @@ import (
 const quorumRuns = 24
 
 const (
-	quorumClients = 9 // three of each member
+	quorumClients = 15 // five of each member
+	// quorumReads are asked of a leader before its fault ends, so that the
+	// first things that it does again are answers.
+	quorumReads = 40
 	// quorumBatch is how many changes are answered before, during and after a
 	// fault.
 	quorumBatch = 40
 	// judgeMax is how long porcupine may take over a run.
 	judgeMax = time.Minute
+	// patienceMax outlives every fault.
+	patienceMax = 10 * time.Second
 	// agreeMax is how long members may take until they hold the same.
 	agreeMax = time.Minute
 )
@@ -185,11 +190,15 @@ func (r *linearRun) do(ctx context.Context, t *testing.T, f fault) {
 	next := q.leader(ctx, t, (leader+1)%3, leader)
 	elected := time.Since(struck)
 	r.more(ctx, t)
+	answered := r.late(leader)
+	defer answered()
+	pause(ctx, 50*time.Millisecond) // so that they are in its socket
 	must(t, f.heal(leader))
 	must(t, q.nodes[leader].WaitReady(ctx))
 	r.more(ctx, t)
 	stop()
 	clients.Wait()
+	answered()
 	t.Logf("%s was %s; %s led %s later; changes stood still for %s; %d calls, %d of them without an answer, %d that did nothing",
 		registryID(leader), f.name, registryID(next), elected.Round(time.Millisecond), r.stood(struck).Round(time.Millisecond), len(r.history), r.unknown, len(r.refused))
 	for _, err := range r.failures {
@@ -245,8 +254,8 @@ func (r *linearRun) client(going context.Context, id int, random *rand.Rand) {
 			in.expect = seen[in.biz]
 		}
 		patience := time.Duration(100+random.IntN(900)) * time.Millisecond
-		if random.IntN(4) == 0 {
-			patience = 10 * time.Second
+		if random.IntN(2) == 0 {
+			patience = patienceMax
 		}
 		began := time.Since(r.begun)
 		out, err := r.ask(patience, r.q.nodes[id%len(r.q.nodes)], in)
@@ -254,8 +263,22 @@ func (r *linearRun) client(going context.Context, id int, random *rand.Rand) {
 		if out.revision > 0 {
 			seen[in.biz] = out.revision
 		}
-		pause(going, time.Duration(random.IntN(20))*time.Millisecond)
+		pause(going, time.Duration(random.IntN(10))*time.Millisecond)
 	}
+}
+
+// late asks a leader that does not answer, many at a time.
+func (r *linearRun) late(leader int) (wait func()) {
+	var all sync.WaitGroup
+	for i := range quorumReads {
+		in := operation{biz: linearBiz[i%len(linearBiz)]}
+		all.Go(func() {
+			began := time.Since(r.begun)
+			out, err := r.ask(patienceMax, r.q.nodes[leader], in)
+			r.note(quorumClients+i, in, out, err, began)
+		})
+	}
+	return all.Wait
 }
 
 // errNothing says that a call certainly did nothing.
@@ -276,7 +299,7 @@ func (r *linearRun) note(id int, in operation, out outcome, err error, began tim
 	case out.unknown:
 		end = math.MaxInt64 // it may still happen
 		r.unknown++
-		id = quorumClients + r.unknown // the client goes on beside it
+		id = quorumClients + quorumReads + r.unknown // the client goes on beside it
 	case in.do != deedRead && out.problem == "":
 		r.answered++
 	}

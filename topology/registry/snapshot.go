@@ -8,6 +8,8 @@ import (
 	"fmt"
 	"io"
 
+	segjson "github.com/segmentio/encoding/json"
+
 	"github.com/tidemarkio/tidemark/schemas"
 )
 
@@ -58,6 +60,15 @@ type line struct {
 	Staged   []byte       `json:"staged,omitempty"`
 	// End counts the lines before it; a snapshot without it was cut short.
 	End *int64 `json:"end,omitempty"`
+}
+
+// decode reads a line. The decoder recurses without a limit of its own.
+func (l *line) decode(b []byte) error {
+	if err := schemas.CheckJSON(b); err != nil {
+		return err
+	}
+	_, err := segjson.Parse(b, l, segjson.DontMatchCaseInsensitiveStructFields)
+	return err
 }
 
 type pendingLine struct {
@@ -175,7 +186,7 @@ func readLines(r io.Reader) (*Model, error) {
 	var lists lists
 	for count := int64(0); in.Scan(); count++ {
 		var l line
-		if err := json.Unmarshal(in.Bytes(), &l); err != nil {
+		if err := l.decode(in.Bytes()); err != nil {
 			return nil, fmt.Errorf("line %d: %w", count+2, err)
 		}
 		if l.End != nil {

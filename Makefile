@@ -35,7 +35,7 @@ test-kafka: ## run the integration tests against a real Apache Kafka (needs Java
 .PHONY: test-quorum
 test-quorum: ## check that the registry is linearizable while its leader is killed, paused and cut off (needs root for network namespaces; installs iproute2)
 	@command -v ip >/dev/null || [ "$$(id -u)" != 0 ] || { apt-get update -q && apt-get install -qy --no-install-recommends iproute2; }
-	$(GO) test -tags quorum -v -count 1 -timeout 10m -run Quorum ./cmd/tidemark
+	$(GO) test -tags quorum -v -count 1 -timeout 10m -artifacts -exec "'$(CURDIR)/cmd/tidemark/testdata/alone'" -run Quorum ./cmd/tidemark
 
 .PHONY: test-browser
 test-browser: ## drive the console's pages in Chromium (needs npm for axe-core; installs chromium as root)

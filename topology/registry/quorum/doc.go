@@ -24,7 +24,8 @@
 // asks a majority for its term, and answers from a model that it knows to be
 // whole since a barrier of its own term (read.go has the argument, and why
 // Raft's VerifyLeader is not enough). A follower asks the leader how many
-// commands that model is made of, and waits until it has applied as many.
+// commands that model is made of, and waits until it has applied as many; if it
+// has more, until the leader has too.
 //
 // A restore of a backup is a row of commands in the log. Raft's own restore
 // takes the new state on the leader before a majority has it: if that leader

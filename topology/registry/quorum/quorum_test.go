@@ -330,6 +330,36 @@ func TestMembers(t *testing.T) {
 	})
 }
 
+// TestReadIsNotAheadOfTheLeader: a follower may have applied what is committed
+// before its leader has. Were that an answer, who asks another member next would
+// be answered with what was before.
+func TestReadIsNotAheadOfTheLeader(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster(t, 3)
+		defer c.stopAll()
+		c.startAll()
+		leader, follower := c.leader(), c.follower()
+		change := registry.Command{ID: "change", Actor: "ann", Time: 1, Ops: []registry.Op{registry.SetSignature{On: true}}}
+		ahead, _ := c.read(follower).Apply(change)
+		follower.machine.put(ahead)
+		read := make(chan *registry.Model, 1)
+		go func() { read <- c.read(follower) }()
+		synctest.Wait()
+		select {
+		case <-read:
+			t.Error("a follower answers with what its leader does not have")
+			return
+		default:
+		}
+		if _, err := leader.Propose(t.Context(), change); err != nil {
+			t.Fatal(err)
+		}
+		if m := <-read; m != ahead {
+			t.Errorf("once the leader has revision %d, the follower answers with %d", ahead.Revision(), m.Revision())
+		}
+	})
+}
+
 // TestNoPipeline: with it, a leader that was deposed sometimes cannot end. How
 // it hangs is seen over processes, in TestQuorumIsLinearizable of cmd/tidemark.
 func TestNoPipeline(t *testing.T) {

@@ -14,14 +14,26 @@ import (
 )
 
 // Read gives a model that holds every command that was answered before the
-// call, anywhere. It needs a leader.
+// call, anywhere, and none that a later call may miss. It needs a leader.
+//
+// Raft applies what is committed on each member by itself, so a follower may
+// have applied more than its leader. It gives such a model only once the leader
+// has as much: who asks another member next asks that leader, or a later one.
 func (n *Node) Read(ctx context.Context) (*registry.Model, error) {
+	var m *registry.Model // holds enough
 	var last error
 	for {
 		changed := n.leaderChanged()
-		applied, err := n.readPoint(ctx)
-		if err == nil {
-			return n.until(ctx, func(m *registry.Model) bool { return m.Applied() >= applied })
+		applied, err := n.readPoint(ctx, m)
+		switch {
+		case err == nil && m != nil:
+			return m, nil
+		case err == nil:
+			m, err = n.until(ctx, func(m *registry.Model) bool { return m.Applied() >= applied })
+			if err != nil || m.Applied() == applied {
+				return m, err
+			}
+			continue
 		}
 		if !errors.Is(err, ErrNoLeader) || last == nil {
 			last = err
@@ -40,21 +52,34 @@ func (n *Node) Read(ctx context.Context) (*registry.Model, error) {
 }
 
 // readPoint is how many commands a model must be made of to hold all that was
-// answered so far.
-func (n *Node) readPoint(ctx context.Context) (int64, error) {
+// answered so far. The leader says so once it has as many as the given model,
+// if there is one.
+func (n *Node) readPoint(ctx context.Context, m *registry.Model) (int64, error) {
+	var ask readCall
+	if m != nil {
+		ask.Applied = m.Applied()
+	}
 	address, id := n.raft.LeaderWithID()
 	switch id {
 	case "":
 		return 0, ErrNoLeader
 	case raft.ServerID(n.cfg.ID):
-		return n.leaderPoint(ctx)
+		return n.leaderPoint(ctx, ask)
+	}
+	body, err := json.Marshal(ask)
+	if err != nil {
+		return 0, err
 	}
 	var reply readReply
-	err := n.call(ctx, string(address), "read", nil, &reply)
+	err = n.call(ctx, string(address), "read", body, &reply)
 	if err == nil && reply.Error != "" {
 		err = errors.New(reply.Error)
 	}
 	return reply.Applied, err
+}
+
+type readCall struct {
+	Applied int64 `json:"applied"` // that the leader is to have at least
 }
 
 type readReply struct {
@@ -62,8 +87,12 @@ type readReply struct {
 	Error   string `json:"error,omitempty"`
 }
 
-func (n *Node) serveRead(ctx context.Context, _ []byte) (any, error) {
-	applied, err := n.leaderPoint(ctx)
+func (n *Node) serveRead(ctx context.Context, body []byte) (any, error) {
+	ask, err := unmarshal[readCall](body)
+	if err != nil {
+		return nil, err
+	}
+	applied, err := n.leaderPoint(ctx, ask)
 	if err != nil {
 		return readReply{Error: err.Error()}, nil
 	}
@@ -85,7 +114,10 @@ type round struct {
 }
 
 // leaderPoint is readPoint on the leader.
-func (n *Node) leaderPoint(ctx context.Context) (int64, error) {
+func (n *Node) leaderPoint(ctx context.Context, ask readCall) (int64, error) {
+	if _, err := n.until(ctx, func(m *registry.Model) bool { return m.Applied() >= ask.Applied }); err != nil {
+		return 0, err
+	}
 	r, err := n.joinRound()
 	if err != nil {
 		return 0, err
@@ -136,7 +168,8 @@ func (n *Node) runRounds() {
 // whose terms are later; the two have a member in common, so that election is
 // after the call. All that was answered before it was answered by this leader,
 // and is applied here; or by one before it, and was applied when the barrier of
-// this term passed.
+// this term passed. What a follower has answered, one of them had: see
+// [Node.Read].
 //
 // Raft's own VerifyLeader does not do: it counts members without a vote, and
 // answers to heartbeats that were sent before it was called, which a leader

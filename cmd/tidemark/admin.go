@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"io"
 	"net/http"
@@ -82,7 +83,22 @@ func (f *adminFlags) send(ctx context.Context, method, path, contentType string,
 	if err != nil {
 		return nil, fmt.Errorf("read the answer of %s: %w", f.url, err)
 	}
-	return nil, &refusedCall{res.StatusCode, strings.TrimSpace(string(b))}
+	return nil, &refusedCall{res.StatusCode, inWords(b)}
+}
+
+// inWords is what a refusal says, for people; one of a node that is starting,
+// or of a proxy, is text already.
+func inWords(answer []byte) string {
+	var no struct {
+		Error struct{ Path, Reason string }
+	}
+	switch err := json.Unmarshal(answer, &no); {
+	case err != nil || no.Error.Reason == "":
+		return strings.TrimSpace(string(answer))
+	case no.Error.Path == "":
+		return no.Error.Reason
+	}
+	return no.Error.Path + ": " + no.Error.Reason
 }
 
 // refusedCall is an answer that is not 2xx.

@@ -5,6 +5,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/tidemarkio/tidemark/bench/report"
 )
 
 // pushed is an event as a stream carries it.
@@ -84,7 +86,7 @@ func TestReportHoldsMediansAgainstTheAims(t *testing.T) {
 	if err := r.save(dir); err != nil {
 		t.Fatal(err)
 	}
-	back, err := readResults(dir + "/" + resultsFile)
+	back, err := report.ReadResults[Results](dir + "/" + resultsFile)
 	if err != nil {
 		t.Fatal(err)
 	}

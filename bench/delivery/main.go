@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+
+	"github.com/tidemarkio/tidemark/bench/report"
 )
 
 func main() {
@@ -76,7 +78,7 @@ Needs Java 17 and Maven, and bin/tidemark (make build). Let nothing else run on 
 	again := &cobra.Command{
 		Use: "render", Short: "Write the report again from the results in a directory", Args: cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
-			r, err := readResults(filepath.Join(dir, resultsFile))
+			r, err := report.ReadResults[Results](filepath.Join(dir, resultsFile))
 			if err != nil {
 				return err
 			}

@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+
+	"github.com/tidemarkio/tidemark/bench/report"
 )
 
 func main() {
@@ -181,7 +183,7 @@ func renderCommand() *cobra.Command {
 		Short: "Write the report again from the results in a directory",
 		Args:  cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
-			r, err := readResults(filepath.Join(dir, resultsFile))
+			r, err := report.ReadResults[Results](filepath.Join(dir, resultsFile))
 			if err != nil {
 				return err
 			}

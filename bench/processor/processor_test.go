@@ -318,7 +318,7 @@ func TestReportIsAFunctionOfResults(t *testing.T) {
 	if err := r.write(filepath.Join(dir, resultsFile)); err != nil {
 		t.Fatal(err)
 	}
-	back, err := readResults(filepath.Join(dir, resultsFile))
+	back, err := report.ReadResults[Results](filepath.Join(dir, resultsFile))
 	if err != nil {
 		t.Fatal(err)
 	}

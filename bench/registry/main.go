@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+
+	"github.com/tidemarkio/tidemark/bench/report"
 )
 
 func main() {
@@ -96,7 +98,7 @@ Needs Java 17 and Maven, and bin/tidemark (make build). Let nothing else run on 
 		Use: "render", Short: "Write the report again from the results in a directory", Args: cobra.NoArgs,
 		Example: "  go run ./bench/registry render --out bench/registry",
 		RunE: func(*cobra.Command, []string) error {
-			r, err := readResults(filepath.Join(dir, resultsFile))
+			r, err := report.ReadResults[Results](filepath.Join(dir, resultsFile))
 			if err != nil {
 				return err
 			}

@@ -273,7 +273,7 @@ func TestReportOfResults(t *testing.T) {
 			t.Errorf("the report lacks %q", part)
 		}
 	}
-	r, err := readResults(filepath.Join(dir, resultsFile))
+	r, err := report.ReadResults[Results](filepath.Join(dir, resultsFile))
 	if err != nil {
 		t.Fatal(err)
 	}

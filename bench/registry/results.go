@@ -144,15 +144,3 @@ func (r *Results) save(dir string) error {
 	}
 	return render(r, dir)
 }
-
-func readResults(file string) (*Results, error) {
-	b, err := os.ReadFile(file)
-	if err != nil {
-		return nil, fmt.Errorf("read results: %w", err)
-	}
-	r := new(Results)
-	if err := json.Unmarshal(b, r); err != nil {
-		return nil, fmt.Errorf("read results %s: %w", file, err)
-	}
-	return r, nil
-}

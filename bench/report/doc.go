@@ -7,7 +7,8 @@
 // No figure is typed by hand: a report is a function of recorded results and
 // can be written again from them. Plots are plain SVG without scripts or
 // fonts of their own, so that they show in a browser and in the forge's view of
-// the tree. Except [ThisMachine] and [Commit], nothing here does IO.
+// the tree. Except [ThisMachine], [Commit] and [ReadResults], nothing here does
+// IO.
 //
 // # Non-obvious
 //

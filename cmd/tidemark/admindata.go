@@ -1,13 +1,11 @@
 package main
 
 import (
-	"bufio"
 	"fmt"
 	"io"
 	"net/http"
 	"net/url"
 	"strconv"
-	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -81,16 +79,17 @@ func tailCommand() *cobra.Command {
 	return cmd
 }
 
-// printEvents prints what the events of a stream carry, a line each.
+// tailLineMax bounds a line of an oplog tail, bytes.
+const tailLineMax = 1 << 20
+
+// printEvents prints what the events of a stream carry, a line each, until it
+// ends.
 func printEvents(w io.Writer, r io.Reader) error {
-	lines := bufio.NewScanner(r)
-	lines.Buffer(nil, 1<<20)
-	for lines.Scan() {
-		if data, ok := strings.CutPrefix(lines.Text(), "data: "); ok {
-			if _, err := fmt.Fprintln(w, data); err != nil {
-				return err
-			}
+	return events(r, tailLineMax, func(e event) error {
+		if e.data == "" {
+			return nil // a sign of life
 		}
-	}
-	return lines.Err()
+		_, err := fmt.Fprintln(w, e.data)
+		return err
+	})
 }

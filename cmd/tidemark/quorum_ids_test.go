@@ -3,14 +3,10 @@
 package main
 
 import (
-	"fmt"
 	"net/http"
-	"path/filepath"
 	"slices"
 	"testing"
 
-	"github.com/tidemarkio/tidemark/cmd/internal/e2e"
-	"github.com/tidemarkio/tidemark/cmd/node"
 	"github.com/tidemarkio/tidemark/topology/registry"
 )
 
@@ -23,14 +19,7 @@ func TestQuorumIDsOfAConfigMadeAnewGoOn(t *testing.T) {
 	ctx := within(t)
 	q := registriesOn(t, startKafka(t).ListenAddrs())
 	q.launch(ctx, t)
-	keyFile := filepath.Join(q.nodes[0].DataDir(), "cluster.key")
-	key, err := node.ReadClusterKey(keyFile)
-	must(t, err)
-	p, err := e2e.NewNode(e2e.Config{Program: e2e.Self(), Role: "processor", Dir: t.TempDir(), Brokers: q.kafka,
-		Args: []string{"--cluster-key-file", keyFile, "--partitions", fmt.Sprint(registryParts)}})
-	must(t, err)
-	start(ctx, t, p)
-	t.Cleanup(func() { _ = p.Kill() })
+	p, key := q.processor(ctx, t)
 
 	const config = "/instances/" + instance + "/sync"
 	var revision int64 // of the latest change

@@ -315,6 +315,21 @@ func ids(ctx context.Context, t *testing.T, kafka []string, asked []e2e.Request)
 	}
 }
 
+// processor starts sync tasks beside the registries, and gives the key that
+// their control records are signed with.
+func (q *registries) processor(ctx context.Context, t *testing.T) (*e2e.Node, schemas.ClusterKey) {
+	t.Helper()
+	keyFile := filepath.Join(q.nodes[0].DataDir(), "cluster.key")
+	key, err := node.ReadClusterKey(keyFile)
+	must(t, err)
+	p, err := e2e.NewNode(e2e.Config{Program: e2e.Self(), Role: "processor", Dir: t.TempDir(), Brokers: q.kafka,
+		Args: []string{"--cluster-key-file", keyFile, "--partitions", fmt.Sprint(registryParts)}})
+	must(t, err)
+	start(ctx, t, p)
+	t.Cleanup(func() { _ = p.Kill() })
+	return p, key
+}
+
 // TestNewRegistryLeaderFinishesWhatTheOldLeft: a leader is killed when its
 // changes are committed and some partitions have them. The next one brings
 // them to the others; each task takes each revision once; and the ids of a
@@ -324,14 +339,7 @@ func TestNewRegistryLeaderFinishesWhatTheOldLeft(t *testing.T) {
 	kafka := startKafka(t)
 	q := registriesOn(t, kafka.ListenAddrs())
 	q.launch(ctx, t)
-	keyFile := filepath.Join(q.nodes[0].DataDir(), "cluster.key")
-	key, err := node.ReadClusterKey(keyFile)
-	must(t, err)
-	p, err := e2e.NewNode(e2e.Config{Program: e2e.Self(), Role: "processor", Dir: t.TempDir(), Brokers: q.kafka,
-		Args: []string{"--cluster-key-file", keyFile, "--partitions", fmt.Sprint(registryParts)}})
-	must(t, err)
-	start(ctx, t, p)
-	t.Cleanup(func() { _ = p.Kill() })
+	p, key := q.processor(ctx, t)
 
 	const config = "/instances/" + instance + "/sync"
 	chat := map[string]any{"bizType": "CHAT", "scope": "specified", "target": "user", "online": true}

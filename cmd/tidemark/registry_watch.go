@@ -21,8 +21,8 @@ const (
 	// watchSilence is how long a node may say nothing: it gives a sign of life
 	// every few seconds, so one that does not is gone.
 	watchSilence = 30 * time.Second
-	// maxEventLine bounds a line of a stream, bytes.
-	maxEventLine = 16 << 20
+	// watchLineMax bounds a line of a watch, bytes: an event has many objects.
+	watchLineMax = 16 << 20
 )
 
 func registryWatchCommand() *cobra.Command {
@@ -86,10 +86,13 @@ func (w *registryWatch) once(ctx context.Context) error {
 	res, err := w.admin.send(ctx, http.MethodGet, apiV1+"/watch"+query, "", http.NoBody)
 	if err == nil {
 		defer res.Body.Close() //nolint:errcheck // it is only read
-		err = events(res.Body, func(e event) error {
+		err = events(res.Body, watchLineMax, func(e event) error {
 			silent.Reset(w.silence)
 			return w.take(e)
 		})
+		if err == nil {
+			err = io.ErrUnexpectedEOF // a watch has no end
+		}
 	}
 	if cause := context.Cause(ctx); cause != nil {
 		return cause
@@ -135,10 +138,10 @@ func (e printError) Unwrap() error { return e.error }
 // event is one of Server-Sent Events.
 type event struct{ name, id, data string }
 
-// events reads a stream until it ends, which is an error.
-func events(r io.Reader, take func(event) error) error {
+// events reads a stream until it ends; a line has at most lineMax bytes.
+func events(r io.Reader, lineMax int, take func(event) error) error {
 	lines := bufio.NewScanner(r)
-	lines.Buffer(nil, maxEventLine)
+	lines.Buffer(nil, lineMax)
 	var e event
 	for lines.Scan() {
 		field, value, _ := strings.Cut(lines.Text(), ": ")
@@ -156,8 +159,5 @@ func events(r io.Reader, take func(event) error) error {
 			e = event{}
 		}
 	}
-	if err := lines.Err(); err != nil {
-		return err
-	}
-	return io.ErrUnexpectedEOF
+	return lines.Err()
 }
